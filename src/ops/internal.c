@@ -1,0 +1,290 @@
+// Operators of domain "osprey": what passes fuse, and its plain meaning. Thread rule: no state.
+#include "ops/internal.h"
+
+#include "ops/linear.h"
+#include "ops/view.h"
+
+// ---- Silu ---------------------------------------------------------------------------------------
+
+static osp_status infer_silu(osp_infer *in, osp_error *err)
+{
+    return osp_infer_unary(in, OSP_TYPES_FLOAT, err);
+}
+
+// The activation of n elements of src into dst, which may be src.
+static void activate(const osp_view *src, const osp_view *dst, osp_act act, float alpha, float beta)
+{
+    const size_t count = osp_view_count(dst);
+    for (size_t i = 0; i < count; i++)
+        osp_store_float(dst->dtype, dst->data, i,
+                        osp_activate(act, alpha, beta, osp_load_float(src->dtype, src->data, i)));
+}
+
+static osp_status run_silu(const osp_call *call, osp_error *err)
+{
+    (void)err;
+    const osp_view *dst = osp_call_output(call, 0);
+    if (dst)
+        activate(call->inputs, dst, OSP_ACT_SILU, 0, 0);
+    return OSP_OK;
+}
+
+const osp_op osp_op_silu = {.type = "Silu",
+                            .domain = "osprey",
+                            .min_inputs = 1,
+                            .max_inputs = 1,
+                            .min_outputs = 1,
+                            .max_outputs = 1,
+                            .attrs_size = 1,
+                            .infer = infer_silu,
+                            .reference = run_silu};
+
+// ---- FusedConv ----------------------------------------------------------------------------------
+
+static const osp_attr_row fused_conv_rows[] = {
+    OSP_CONV_ROWS(offsetof(osp_fused_conv_attrs, conv)),
+    {"act", OSP_ATTR_ENUM, offsetof(osp_fused_conv_attrs, act), 0, OSP_ACT_NAMES, 0, 0},
+    {"alpha", OSP_ATTR_FLOAT, offsetof(osp_fused_conv_attrs, alpha), 0, NULL, 0, 0},
+    {"beta", OSP_ATTR_FLOAT, offsetof(osp_fused_conv_attrs, beta), 0, NULL, 0, 0},
+    {"residual", OSP_ATTR_ENUM, offsetof(osp_fused_conv_attrs, residual), 0, "none|before|after", 0,
+     0},
+    {0}};
+static const osp_fused_conv_attrs fused_conv_defaults = {.conv = OSP_CONV_DEFAULTS};
+
+static osp_status infer_fused_conv(osp_infer *in, osp_error *err)
+{
+    osp_fused_conv_attrs *a = in->attrs;
+    OSP_TRY(osp_conv_infer(in, &a->conv, in->outputs, err));
+    if (a->act < 0 || a->act >= OSP_ACT_COUNT || a->residual < 0 ||
+        a->residual > OSP_RESIDUAL_AFTER)
+        OSP_FAIL(err, OSP_ERROR_FORMAT, "attribute 'act' or 'residual' is out of range");
+    const osp_value *residual = osp_infer_input(in, 3);
+    if ((residual != NULL) != (a->residual != OSP_RESIDUAL_NONE))
+        OSP_FAIL(err, OSP_ERROR_FORMAT, "attribute 'residual' and input 3 contradict each other");
+    if (residual && (residual->dtype != in->outputs[0].dtype ||
+                     !osp_shape_equal(&residual->shape, &in->outputs[0].shape)))
+        OSP_FAIL(err, OSP_ERROR_FORMAT, "input 3 (residual) is not of the type of the output");
+    return OSP_OK;
+}
+
+static osp_status run_fused_conv(const osp_call *call, osp_error *err)
+{
+    (void)err;
+    const osp_fused_conv_attrs *a = call->attrs;
+    const osp_view *dst = osp_call_output(call, 0), *residual = osp_call_input(call, 3);
+    if (!dst)
+        return OSP_OK;
+    osp_conv_reference(&a->conv, call->inputs, call->inputs + 1, osp_call_input(call, 2), dst);
+    const size_t count = osp_view_count(dst);
+    for (size_t i = 0; i < count; i++) {
+        float x = osp_load_float(dst->dtype, dst->data, i);
+        const float r = residual ? osp_load_float(residual->dtype, residual->data, i) : 0;
+        if (a->residual == OSP_RESIDUAL_BEFORE)
+            x += r;
+        x = osp_activate((osp_act)a->act, a->alpha, a->beta, x);
+        if (a->residual == OSP_RESIDUAL_AFTER)
+            x += r;
+        osp_store_float(dst->dtype, dst->data, i, x);
+    }
+    return OSP_OK;
+}
+
+// An output is a sum over all weights of its channel.
+static double work_fused_conv(const osp_call *call)
+{
+    const osp_shape *weights = &call->inputs[1].shape;
+    return (double)osp_view_count(call->outputs) *
+           (double)osp_shape_span(weights, 1, weights->rank);
+}
+
+const osp_op osp_op_fused_conv = {.type = "FusedConv",
+                                  .domain = "osprey",
+                                  .min_inputs = 2,
+                                  .max_inputs = 4,
+                                  .min_outputs = 1,
+                                  .max_outputs = 1,
+                                  .attrs_size = sizeof(osp_fused_conv_attrs),
+                                  .attr_table = fused_conv_rows,
+                                  .defaults = &fused_conv_defaults,
+                                  .infer = infer_fused_conv,
+                                  .reference = run_fused_conv,
+                                  .work = work_fused_conv};
+
+// ---- Attention ----------------------------------------------------------------------------------
+
+static const osp_attr_row attention_rows[] = {
+    {"scale", OSP_ATTR_FLOAT, offsetof(osp_attention_attrs, scale), 0, NULL, 0, 0},
+    {"q_transposed", OSP_ATTR_INT, offsetof(osp_attention_attrs, q_transposed), 0, NULL, 0, 0},
+    {"k_transposed", OSP_ATTR_INT, offsetof(osp_attention_attrs, k_transposed), 0, NULL, 0, 0},
+    {"v_transposed", OSP_ATTR_INT, offsetof(osp_attention_attrs, v_transposed), 0, NULL, 0, 0},
+    {"out_transposed", OSP_ATTR_INT, offsetof(osp_attention_attrs, out_transposed), 0, NULL, 0, 0},
+    {0}};
+static const osp_attention_attrs attention_defaults = {.scale = 1};
+
+// Rows and columns of the last two dims, the other way round if `transposed`.
+static void sides(const osp_shape *shape, int64_t transposed, int64_t *rows, int64_t *columns)
+{
+    *rows = shape->dims[shape->rank - 2 + (transposed != 0)];
+    *columns = shape->dims[shape->rank - 1 - (transposed != 0)];
+}
+
+static osp_status infer_attention(osp_infer *in, osp_error *err)
+{
+    osp_attention_attrs *a = in->attrs;
+    OSP_TRY(osp_infer_types(in, 0, OSP_TYPES_FLOAT, err));
+    for (int32_t i = 0; i < 3; i++) {
+        OSP_TRY(osp_infer_same(in, 0, i, err));
+        OSP_TRY(osp_infer_rank(in, i, 2, OSP_MAX_RANK, err));
+        if (in->inputs[i]->shape.rank != in->inputs[0]->shape.rank)
+            OSP_FAIL(err, OSP_ERROR_FORMAT, "the inputs' ranks differ");
+        for (int32_t d = 0; d < in->inputs[0]->shape.rank - 2; d++)
+            if (in->inputs[i]->shape.dims[d] != in->inputs[0]->shape.dims[d])
+                OSP_FAIL(err, OSP_ERROR_FORMAT, "dim %d of input %d differs from input 0's", d, i);
+    }
+    int64_t *const flags[] = {&a->q_transposed, &a->k_transposed, &a->v_transposed,
+                              &a->out_transposed};
+    for (size_t i = 0; i < 4; i++)
+        if (*flags[i] != 0 && *flags[i] != 1)
+            OSP_FAIL(err, OSP_ERROR_FORMAT, "a flag of the attributes must be 0 or 1");
+    int64_t m, n, d, kd, vn, e;
+    sides(&in->inputs[0]->shape, a->q_transposed, &m, &d);
+    sides(&in->inputs[1]->shape, a->k_transposed, &n, &kd);
+    sides(&in->inputs[2]->shape, a->v_transposed, &vn, &e);
+    if (kd != d || vn != n)
+        OSP_FAIL(err, OSP_ERROR_FORMAT, "queries, keys and values do not fit together");
+    osp_shape out = in->inputs[0]->shape;
+    out.dims[out.rank - 2] = a->out_transposed ? e : m;
+    out.dims[out.rank - 1] = a->out_transposed ? m : e;
+    in->outputs[0] = (osp_type){in->inputs[0]->dtype, out};
+    return OSP_OK;
+}
+
+// Matrix `i` of a stack, rows before columns.
+static osp_matrix matrix_of(const osp_view *view, int64_t transposed, int64_t i, int64_t rows,
+                            int64_t columns)
+{
+    return (osp_matrix){view->dtype, view->data, i * rows * columns, transposed ? 1 : columns,
+                        transposed ? rows : 1};
+}
+
+typedef struct attention {
+    osp_matrix q, k, v, out;
+    int64_t m, n, d, e;
+    double scale;
+} attention;
+
+static double logit(const attention *t, int64_t m, int64_t n)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < t->d; i++)
+        sum += (double)osp_load_float(
+                   t->q.dtype, t->q.data,
+                   (size_t)(t->q.at + m * t->q.row_stride + i * t->q.column_stride)) *
+               (double)osp_load_float(
+                   t->k.dtype, t->k.data,
+                   (size_t)(t->k.at + n * t->k.row_stride + i * t->k.column_stride));
+    return sum * t->scale;
+}
+
+// Nothing is allocated, so the logits are computed once for the softmax's range, and once more for
+// each block of columns.
+static void attention_row(const attention *t, void *dst, int64_t m)
+{
+    double most = -HUGE_VAL, total = 0;
+    for (int64_t n = 0; n < t->n; n++) {
+        const double x = logit(t, m, n), higher = x > most ? x : most;
+        total = total * exp(most - higher) + exp(x - higher);
+        most = higher;
+    }
+    for (int64_t first = 0; first < t->e; first += OSP_PRODUCT_COLUMNS) {
+        double sums[OSP_PRODUCT_COLUMNS] = {0};
+        const int64_t count = osp_i64_min(OSP_PRODUCT_COLUMNS, t->e - first);
+        for (int64_t n = 0; n < t->n; n++) {
+            const double p = exp(logit(t, m, n) - most) / total;
+            const int64_t row = t->v.at + n * t->v.row_stride + first * t->v.column_stride;
+            for (int64_t j = 0; j < count; j++)
+                sums[j] += p * (double)osp_load_float(t->v.dtype, t->v.data,
+                                                      (size_t)(row + j * t->v.column_stride));
+        }
+        for (int64_t j = 0; j < count; j++)
+            osp_store_float(
+                t->out.dtype, dst,
+                (size_t)(t->out.at + m * t->out.row_stride + (first + j) * t->out.column_stride),
+                (float)sums[j]);
+    }
+}
+
+static osp_status run_attention(const osp_call *call, osp_error *err)
+{
+    (void)err;
+    const osp_attention_attrs *a = call->attrs;
+    const osp_view *in = call->inputs, *dst = osp_call_output(call, 0);
+    if (!dst || osp_view_count(dst) == 0)
+        return OSP_OK;
+    attention t = {.scale = (double)a->scale};
+    sides(&in[0].shape, a->q_transposed, &t.m, &t.d);
+    sides(&in[1].shape, a->k_transposed, &t.n, &t.d);
+    sides(&in[2].shape, a->v_transposed, &t.n, &t.e);
+    const int64_t stacked = osp_shape_span(&in[0].shape, 0, in[0].shape.rank - 2);
+    for (int64_t i = 0; i < stacked; i++) {
+        t.q = matrix_of(in, a->q_transposed, i, t.m, t.d);
+        t.k = matrix_of(in + 1, a->k_transposed, i, t.n, t.d);
+        t.v = matrix_of(in + 2, a->v_transposed, i, t.n, t.e);
+        t.out = matrix_of(dst, a->out_transposed, i, t.m, t.e);
+        for (int64_t m = 0; m < t.m; m++)
+            attention_row(&t, dst->data, m);
+    }
+    return OSP_OK;
+}
+
+static double work_attention(const osp_call *call)
+{
+    const osp_attention_attrs *a = call->attrs;
+    int64_t m, n, d, e;
+    sides(&call->inputs[0].shape, a->q_transposed, &m, &d);
+    sides(&call->inputs[2].shape, a->v_transposed, &n, &e);
+    return (double)osp_view_count(call->inputs) * (double)n +
+           (double)osp_view_count(call->outputs) * (double)n;
+}
+
+const osp_op osp_op_attention = {.type = "Attention",
+                                 .domain = "osprey",
+                                 .min_inputs = 3,
+                                 .max_inputs = 3,
+                                 .min_outputs = 1,
+                                 .max_outputs = 1,
+                                 .attrs_size = sizeof(osp_attention_attrs),
+                                 .attr_table = attention_rows,
+                                 .defaults = &attention_defaults,
+                                 .infer = infer_attention,
+                                 .reference = run_attention,
+                                 .work = work_attention};
+
+// ---- Reorder ------------------------------------------------------------------------------------
+
+// Another layout of the same values. Layouts belong to values, which kernels see in C order: here
+// it is a copy.
+static osp_status infer_reorder(osp_infer *in, osp_error *err)
+{
+    return osp_infer_unary(in, OSP_TYPES_ALL | OSP_TYPE(OSP_DTYPE_BFLOAT16), err);
+}
+
+static osp_status run_reorder(const osp_call *call, osp_error *err)
+{
+    (void)err;
+    const osp_view *src = call->inputs, *dst = osp_call_output(call, 0);
+    const size_t bytes = dst ? osp_view_count(dst) * osp_dtype_bytes(dst->dtype) : 0;
+    if (bytes)
+        memcpy(dst->data, src->data, bytes);
+    return OSP_OK;
+}
+
+const osp_op osp_op_reorder = {.type = "Reorder",
+                               .domain = "osprey",
+                               .min_inputs = 1,
+                               .max_inputs = 1,
+                               .min_outputs = 1,
+                               .max_outputs = 1,
+                               .attrs_size = 1,
+                               .infer = infer_reorder,
+                               .reference = run_reorder};
