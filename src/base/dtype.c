@@ -5,10 +5,10 @@ static const struct {
     const char *name;
     size_t bytes;
 } dtypes[] = {
-    [OSP_DTYPE_UNKNOWN] = {"unknown", 0},   [OSP_DTYPE_FLOAT32] = {"float32", 4},
-    [OSP_DTYPE_FLOAT16] = {"float16", 2},   [OSP_DTYPE_BFLOAT16] = {"bfloat16", 2},
-    [OSP_DTYPE_INT32] = {"int32", 4},       [OSP_DTYPE_INT64] = {"int64", 8},
-    [OSP_DTYPE_UINT8] = {"uint8", 1},       [OSP_DTYPE_INT8] = {"int8", 1},
+    [OSP_DTYPE_UNKNOWN] = {"unknown", 0}, [OSP_DTYPE_FLOAT32] = {"float32", 4},
+    [OSP_DTYPE_FLOAT16] = {"float16", 2}, [OSP_DTYPE_BFLOAT16] = {"bfloat16", 2},
+    [OSP_DTYPE_INT32] = {"int32", 4},     [OSP_DTYPE_INT64] = {"int64", 8},
+    [OSP_DTYPE_UINT8] = {"uint8", 1},     [OSP_DTYPE_INT8] = {"int8", 1},
     [OSP_DTYPE_BOOL] = {"bool", 1},
 };
 

@@ -54,8 +54,10 @@ static osp_status map_descriptor(osp_file *out, int fd, uint64_t max_bytes, bool
                  (unsigned long long)st.st_nlink);
     const uint64_t size = (uint64_t)st.st_size;
     if (size > max_bytes || size > SIZE_MAX / 2)
-        OSP_FAIL(err, OSP_ERROR_LIMIT, "has %llu bytes, over the limit of %llu: raise "
-                 "osp_limits.file_bytes", (unsigned long long)size, (unsigned long long)max_bytes);
+        OSP_FAIL(err, OSP_ERROR_LIMIT,
+                 "has %llu bytes, over the limit of %llu: raise "
+                 "osp_limits.file_bytes",
+                 (unsigned long long)size, (unsigned long long)max_bytes);
     *out = (osp_file){.fd = -1, .device = st.st_dev, .inode = st.st_ino};
     if (size == 0)
         return OSP_OK;
@@ -216,8 +218,7 @@ static int create_beside(const char *path, char *temporary, size_t size)
         uint64_t number;
         if (getrandom(&number, sizeof number, 0) != (ssize_t)sizeof number)
             return -1;
-        const int n = snprintf(temporary, size, "%s.%016llx.tmp", path,
-                               (unsigned long long)number);
+        const int n = snprintf(temporary, size, "%s.%016llx.tmp", path, (unsigned long long)number);
         if (n < 0 || (size_t)n >= size) {
             errno = ENAMETOOLONG;
             return -1;

@@ -14,7 +14,7 @@
 typedef struct osp_file {
     const uint8_t *data;
     size_t size;
-    int fd;             // -1; kept open only while mapping
+    int fd;                  // -1; kept open only while mapping
     uint64_t device, inode;  // identity, for "the same file"
 } osp_file;
 

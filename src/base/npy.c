@@ -286,7 +286,9 @@ osp_status osp_npy_write(osp_context *ctx, const char *path, const osp_tensor *t
     int used = snprintf(text, room, "{'descr': '%s', 'fortran_order': False, 'shape': (", descr);
     for (int32_t d = 0; d < tensor->rank; d++)
         used += snprintf(text + used, room - (size_t)used, "%lld%s", (long long)tensor->dims[d],
-                         tensor->rank == 1 ? "," : d + 1 < tensor->rank ? ", " : "");
+                         tensor->rank == 1      ? ","
+                         : d + 1 < tensor->rank ? ", "
+                                                : "");
     used += snprintf(text + used, room - (size_t)used, "), }");
     size_t length = (size_t)used + 1;
     length += (64 - (10 + length) % 64) % 64;

@@ -65,8 +65,8 @@ osp_status osp_dense_make(osp_dense *out, osp_context *ctx, const osp_tensor *te
         if (tensor->dims[d] < 0 ||
             (tensor->dims[d] && !osp_size_mul(bytes, (size_t)tensor->dims[d], &bytes)) ||
             bytes > PTRDIFF_MAX)
-            OSP_FAIL(err, OSP_ERROR_ARGUMENT, "dim %d of a tensor is %lld: negative or too large", d,
-                     (long long)tensor->dims[d]);
+            OSP_FAIL(err, OSP_ERROR_ARGUMENT, "dim %d of a tensor is %lld: negative or too large",
+                     d, (long long)tensor->dims[d]);
     }
     if (empty)
         bytes = 0;

@@ -324,7 +324,7 @@ static bool sorter_alloc(sorter *s, const osp_graph *graph)
 static osp_status sorter_fill(sorter *s, const osp_graph *graph, osp_error *err)
 {
     for (size_t v = 0; v < graph->value_count; v++)
-        s->producer[v] = graph->values[v].data ? -2 : -1;
+        s->producer[v] = graph->values[v].data || graph->values[v].dropped ? -2 : -1;
     for (int32_t i = 0; i < graph->input_count; i++)
         s->producer[graph->inputs[i]] = -2;
     for (size_t n = 0; n < graph->node_count; n++) {

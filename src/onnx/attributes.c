@@ -18,9 +18,10 @@ typedef struct reading {
 // The field in which a type's value lies.
 static uint32_t field_of_type(int64_t type)
 {
-    static const uint8_t fields[] = {0, ATTR_F, ATTR_I, ATTR_S, ATTR_T, ATTR_G, ATTR_FLOATS,
-                                     ATTR_INTS, ATTR_STRINGS, ATTR_TENSORS, ATTR_GRAPHS,
-                                     ATTR_SPARSE, ATTR_SPARSES, ATTR_TP, ATTR_TYPE_PROTOS};
+    static const uint8_t fields[] = {
+        0,           ATTR_F,      ATTR_I,       ATTR_S,       ATTR_T,
+        ATTR_G,      ATTR_FLOATS, ATTR_INTS,    ATTR_STRINGS, ATTR_TENSORS,
+        ATTR_GRAPHS, ATTR_SPARSE, ATTR_SPARSES, ATTR_TP,      ATTR_TYPE_PROTOS};
     return type > 0 && (size_t)type < sizeof fields ? fields[type] : 0;
 }
 
@@ -72,8 +73,9 @@ static osp_status scan_attribute(reading *r, osp_bytes message, osp_error *err)
     }
     if (r->ref.size)
         OSP_FAIL(err, OSP_ERROR_FORMAT,
-                 "attribute '%.*s' refers to a function's attribute '%.*s' outside of one: "
-                 OSP_REMEDY_EXPORT, OSP_SHOW(r->name), OSP_SHOW(r->ref));
+                 "attribute '%.*s' refers to a function's attribute '%.*s' outside of "
+                 "one: " OSP_REMEDY_EXPORT,
+                 OSP_SHOW(r->name), OSP_SHOW(r->ref));
     // Files of IR version 1 have no type: the one field that is there says it.
     for (int64_t t = 1; type == 0 && t <= ATTR_TYPE_TYPES; t++)
         if (r->present >> field_of_type(t) & 1)
@@ -142,8 +144,9 @@ osp_status osp_loader_attributes(osp_loader *l, const osp_onnx_node *node, osp_a
     *out = NULL;
     *count = 0;
     if (node->attributes > MAX_ATTRIBUTES)
-        OSP_FAIL(err, OSP_ERROR_FORMAT, "%zu attributes: no operator has more than %d: "
-                 OSP_REMEDY_EXPORT, node->attributes, MAX_ATTRIBUTES);
+        OSP_FAIL(err, OSP_ERROR_FORMAT,
+                 "%zu attributes: no operator has more than %d: " OSP_REMEDY_EXPORT,
+                 node->attributes, MAX_ATTRIBUTES);
     osp_attr *list = osp_arena_array(&l->scratch, node->attributes, sizeof *list);
     if (!list)
         OSP_FAIL_MEMORY(err);
@@ -160,8 +163,9 @@ osp_status osp_loader_attributes(osp_loader *l, const osp_onnx_node *node, osp_a
         if (r.attr.type == ATTR_TYPE_TENSOR) {
             osp_value tensor;
             if (!r.tensor.data)
-                OSP_FAIL(err, OSP_ERROR_FORMAT, "attribute '%.64s' is a tensor without a value: "
-                         OSP_REMEDY_EXPORT, r.attr.name);
+                OSP_FAIL(err, OSP_ERROR_FORMAT,
+                         "attribute '%.64s' is a tensor without a value: " OSP_REMEDY_EXPORT,
+                         r.attr.name);
             OSP_TRY(osp_loader_tensor(l, &l->scratch, r.tensor, &tensor, err));
             r.attr.tensor_dtype = tensor.dtype;
             r.attr.tensor_shape = tensor.shape;
@@ -185,7 +189,9 @@ static osp_status keep_constant(osp_loader *l, osp_dtype dtype, const void *data
         OSP_FAIL_MEMORY(err);
     if (bytes)
         memcpy(copy, data, bytes);
-    *out = (osp_value){.name = "", .dtype = dtype, .data = copy,
+    *out = (osp_value){.name = "",
+                       .dtype = dtype,
+                       .data = copy,
                        .shape = {.rank = rank, .dims = {rank ? (int64_t)count : 0}}};
     return OSP_OK;
 }
@@ -224,8 +230,9 @@ osp_status osp_loader_constant(osp_loader *l, const osp_onnx_node *node, osp_val
         strcmp(a->name, "sparse_value") == 0)
         OSP_FAIL(err, OSP_ERROR_UNSUPPORTED, "a Constant with the attribute '%s': use 'value'",
                  a->name);
-    OSP_FAIL(err, OSP_ERROR_FORMAT, "a Constant with the attribute '%.64s' of type %d: "
-             OSP_REMEDY_EXPORT, a->name, a->type);
+    OSP_FAIL(err, OSP_ERROR_FORMAT,
+             "a Constant with the attribute '%.64s' of type %d: " OSP_REMEDY_EXPORT, a->name,
+             a->type);
 }
 
 // ---- Raw bytes ----------------------------------------------------------------------------------

@@ -90,8 +90,8 @@ void osp_encode_borrow(osp_encoder *e, uint32_t field, osp_bytes bytes)
                                  e->piece_count + 1, sizeof *e->pieces);
     if (e->failed)
         return;
-    e->pieces[e->piece_count++] =
-        (struct osp_encoder_piece){.data = bytes.data, .size = bytes.size, .at = e->size};
+    e->pieces[e->piece_count++] = (struct osp_encoder_piece){
+        .data = bytes.data, .size = bytes.size, .at = e->size};
 }
 
 void osp_encode_records(osp_encoder *e, osp_bytes records)
@@ -134,8 +134,8 @@ void osp_encode_tensor(osp_encoder *e, const char *name, osp_dtype dtype, int32_
 
 osp_status osp_encoder_write(const osp_encoder *e, const char *path, osp_error *err)
 {
-    osp_bytes *parts = e->failed ? NULL : osp_mem_calloc(e->mem, 2 * e->piece_count + 1,
-                                                         sizeof *parts);
+    osp_bytes *parts = e->failed ? NULL
+                                 : osp_mem_calloc(e->mem, 2 * e->piece_count + 1, sizeof *parts);
     if (!parts)
         OSP_FAIL_MEMORY(err);
     size_t count = 0, at = 0;

@@ -10,14 +10,14 @@
 // Out of memory is remembered and reported by osp_encoder_write.
 typedef struct osp_encoder {
     osp_mem *mem;
-    uint8_t *bytes;      // the small records
+    uint8_t *bytes;  // the small records
     size_t size, capacity;
     struct osp_encoder_piece {
         const void *data;
-        size_t size, at; // goes in before bytes[at]
-    } *pieces;
+        size_t size, at;  // goes in before bytes[at]
+    } * pieces;
     size_t piece_count, piece_capacity;
-    size_t borrowed;     // bytes of all pieces
+    size_t borrowed;  // bytes of all pieces
     bool failed;
 } osp_encoder;
 

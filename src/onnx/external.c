@@ -152,8 +152,7 @@ osp_status osp_loader_tensor(osp_loader *l, osp_arena *arena, osp_bytes message,
     const void *seen = t.dense.data;
     if (t.external)
         OSP_TRY(osp_loader_external(l, &t, &seen, err));
-    const bool dirty =
-        seen && t.dtype == OSP_DTYPE_BOOL && osp_onnx_bools_dirty(seen, t.count);
+    const bool dirty = seen && t.dtype == OSP_DTYPE_BOOL && osp_onnx_bools_dirty(seen, t.count);
     if (!seen || dirty) {
         void *block = osp_arena_alloc(arena, t.bytes);
         if (!block)

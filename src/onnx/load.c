@@ -32,8 +32,9 @@ static osp_status read_opset(osp_loader *l, osp_bytes message, bool *foreign, os
         OSP_FAIL(err, OSP_ERROR_FORMAT, "operator set %lld of ai.onnx: " OSP_REMEDY_EXPORT,
                  (long long)version);
     if (l->has_opset && l->graph->opset != version)
-        OSP_FAIL(err, OSP_ERROR_FORMAT, "operator sets %lld and %lld of ai.onnx: "
-                 OSP_REMEDY_EXPORT, (long long)l->graph->opset, (long long)version);
+        OSP_FAIL(err, OSP_ERROR_FORMAT,
+                 "operator sets %lld and %lld of ai.onnx: " OSP_REMEDY_EXPORT,
+                 (long long)l->graph->opset, (long long)version);
     l->has_opset = true;
     l->graph->opset = version;
     return OSP_OK;
@@ -58,7 +59,8 @@ static osp_status read_function(osp_bytes message, osp_error *err)
     if (domain.size == 0 || osp_bytes_are(domain, "ai.onnx"))
         OSP_FAIL(err, OSP_ERROR_UNSUPPORTED,
                  "the model redefines the operator '%.*s' by a function: inline its functions "
-                 "(onnx.inliner)", OSP_SHOW(name));
+                 "(onnx.inliner)",
+                 OSP_SHOW(name));
     return OSP_OK;
 }
 
@@ -97,8 +99,8 @@ static osp_status copy_name(osp_loader *l, const osp_wire *wire, const osp_wire_
     return OSP_OK;
 }
 
-static osp_status read_model_field(osp_loader *l, const osp_wire *wire,
-                                   const osp_wire_field *field, size_t *metadata, osp_error *err)
+static osp_status read_model_field(osp_loader *l, const osp_wire *wire, const osp_wire_field *field,
+                                   size_t *metadata, osp_error *err)
 {
     osp_bytes message = field->bytes;
     bool keep = false;
@@ -159,7 +161,8 @@ static osp_status read_model(osp_loader *l, osp_error *err)
         OSP_TRY(read_model_field(l, &wire, &field, &metadata, err));
     }
     if (!l->main_graph.data)
-        OSP_FAIL(err, OSP_ERROR_FORMAT, "no graph in it: not an ONNX model, or a damaged one: "
+        OSP_FAIL(err, OSP_ERROR_FORMAT,
+                 "no graph in it: not an ONNX model, or a damaged one: "
                  "export or fetch it again");
     if (l->graph->ir_version < 1)
         OSP_FAIL(err, OSP_ERROR_FORMAT, "IR version %lld: " OSP_REMEDY_EXPORT,

@@ -20,15 +20,15 @@ typedef struct osp_loader {
     const char **file_names;  // of files->list; in the graph's arena
     size_t file_names_capacity;
     const char *dir;
-    uint64_t file_bytes;      // of the model and its external data so far
+    uint64_t file_bytes;  // of the model and its external data so far
     osp_name_table names;
-    osp_arena scratch;        // for one node, emptied after it
+    osp_arena scratch;  // for one node, emptied after it
     osp_bytes model, main_graph;
-    size_t kept_bytes;        // of graph->raw_model
+    size_t kept_bytes;  // of graph->raw_model
     bool has_opset;
     size_t nodes, initializers, inputs, outputs;  // records in the file
     size_t node_outputs;
-    bool unsorted;            // some node reads what a later one makes
+    bool unsorted;  // some node reads what a later one makes
 } osp_loader;
 
 // One NodeProto, seen in place.
@@ -37,7 +37,7 @@ typedef struct osp_onnx_node {
     osp_bytes message, attrs;      // attrs: from the first attribute record to the last
     bool contiguous;               // nothing else lies between them
     size_t inputs, outputs, attributes, attribute_bytes;
-    char label[160];               // "node 'x' (Conv)", for messages
+    char label[160];  // "node 'x' (Conv)", for messages
 } osp_onnx_node;
 
 static inline bool osp_bytes_are(osp_bytes bytes, const char *text)
@@ -52,8 +52,7 @@ static inline char *osp_bytes_text(osp_arena *arena, osp_bytes bytes)
 }
 
 // nodes.c
-osp_status osp_onnx_node_parse(osp_onnx_node *out, osp_bytes message, size_t index,
-                               osp_error *err);
+osp_status osp_onnx_node_parse(osp_onnx_node *out, osp_bytes message, size_t index, osp_error *err);
 // The descriptor, or NULL for an opaque node.
 osp_status osp_loader_find_op(osp_loader *l, const osp_onnx_node *node, const osp_op **out,
                               osp_error *err);

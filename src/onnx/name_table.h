@@ -14,7 +14,8 @@ typedef struct osp_name_table {
 } osp_name_table;
 
 // Room for `capacity` names.
-osp_status osp_name_table_init(osp_name_table *names, osp_mem *mem, size_t capacity, osp_error *err);
+osp_status osp_name_table_init(osp_name_table *names, osp_mem *mem, size_t capacity,
+                               osp_error *err);
 void osp_name_table_free(osp_name_table *names);
 // OSP_NO_VALUE: not there.
 osp_vid osp_name_table_find(const osp_name_table *names, const osp_graph *graph, osp_bytes name);

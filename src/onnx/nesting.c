@@ -5,19 +5,43 @@
 #include "onnx/proto.h"
 
 typedef enum kind {
-    KIND_NONE = 0, KIND_MODEL, KIND_GRAPH, KIND_NODE, KIND_ATTR, KIND_TENSOR, KIND_SPARSE,
-    KIND_ENTRY, KIND_FUNCTION, KIND_INFO, KIND_TYPE, KIND_TENSOR_TYPE, KIND_ELEMENT_TYPE,
-    KIND_SHAPE, KIND_DIM, KIND_OPSET, KIND_TRAINING, KIND_COUNT
+    KIND_NONE = 0,
+    KIND_MODEL,
+    KIND_GRAPH,
+    KIND_NODE,
+    KIND_ATTR,
+    KIND_TENSOR,
+    KIND_SPARSE,
+    KIND_ENTRY,
+    KIND_FUNCTION,
+    KIND_INFO,
+    KIND_TYPE,
+    KIND_TENSOR_TYPE,
+    KIND_ELEMENT_TYPE,
+    KIND_SHAPE,
+    KIND_DIM,
+    KIND_OPSET,
+    KIND_TRAINING,
+    KIND_COUNT
 } kind;
 
 static const char *const kind_names[KIND_COUNT] = {
-    [KIND_MODEL] = "ModelProto", [KIND_GRAPH] = "GraphProto", [KIND_NODE] = "NodeProto",
-    [KIND_ATTR] = "AttributeProto", [KIND_TENSOR] = "TensorProto",
-    [KIND_SPARSE] = "SparseTensorProto", [KIND_ENTRY] = "StringStringEntryProto",
-    [KIND_FUNCTION] = "FunctionProto", [KIND_INFO] = "ValueInfoProto", [KIND_TYPE] = "TypeProto",
-    [KIND_TENSOR_TYPE] = "TypeProto.Tensor", [KIND_ELEMENT_TYPE] = "TypeProto.Sequence",
-    [KIND_SHAPE] = "TensorShapeProto", [KIND_DIM] = "TensorShapeProto.Dimension",
-    [KIND_OPSET] = "OperatorSetIdProto", [KIND_TRAINING] = "TrainingInfoProto",
+    [KIND_MODEL] = "ModelProto",
+    [KIND_GRAPH] = "GraphProto",
+    [KIND_NODE] = "NodeProto",
+    [KIND_ATTR] = "AttributeProto",
+    [KIND_TENSOR] = "TensorProto",
+    [KIND_SPARSE] = "SparseTensorProto",
+    [KIND_ENTRY] = "StringStringEntryProto",
+    [KIND_FUNCTION] = "FunctionProto",
+    [KIND_INFO] = "ValueInfoProto",
+    [KIND_TYPE] = "TypeProto",
+    [KIND_TENSOR_TYPE] = "TypeProto.Tensor",
+    [KIND_ELEMENT_TYPE] = "TypeProto.Sequence",
+    [KIND_SHAPE] = "TensorShapeProto",
+    [KIND_DIM] = "TensorShapeProto.Dimension",
+    [KIND_OPSET] = "OperatorSetIdProto",
+    [KIND_TRAINING] = "TrainingInfoProto",
 };
 
 // Which fields of a message are messages again.

@@ -53,8 +53,11 @@ static osp_status parse_fields(osp_onnx_node *out, osp_error *err)
 
 osp_status osp_onnx_node_parse(osp_onnx_node *out, osp_bytes message, size_t index, osp_error *err)
 {
-    *out = (osp_onnx_node){.name = {"", 0}, .type = {"", 0}, .domain = {"", 0},
-                           .message = message, .contiguous = true};
+    *out = (osp_onnx_node){.name = {"", 0},
+                           .type = {"", 0},
+                           .domain = {"", 0},
+                           .message = message,
+                           .contiguous = true};
     const osp_status status = parse_fields(out, err);
     if (status) {
         osp_error_prefix(err, "node %zu", index);
@@ -83,10 +86,15 @@ bool osp_onnx_node_is_constant(const osp_onnx_node *node)
 static bool unchanged_since_1(const char *type)
 {
     static const char *const types[] = {
-        "And", "AveragePool", "Constant", "Conv", "ConvTranspose", "Equal", "Flatten", "Gather",
-        "GlobalAveragePool", "Identity", "Less", "MatMul", "MaxPool", "Not", "Pow", "ReduceMax",
-        "ReduceMean", "ReduceSum", "Shape", "Slice", "Softmax", "Squeeze", "TopK", "Transpose",
-        "Unsqueeze", "Upsample", "Xor",
+        "And",       "AveragePool",   "Constant",
+        "Conv",      "ConvTranspose", "Equal",
+        "Flatten",   "Gather",        "GlobalAveragePool",
+        "Identity",  "Less",          "MatMul",
+        "MaxPool",   "Not",           "Pow",
+        "ReduceMax", "ReduceMean",    "ReduceSum",
+        "Shape",     "Slice",         "Softmax",
+        "Squeeze",   "TopK",          "Transpose",
+        "Unsqueeze", "Upsample",      "Xor",
     };
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
         if (strcmp(types[i], type) == 0)
@@ -97,8 +105,8 @@ static bool unchanged_since_1(const char *type)
 osp_status osp_loader_check_opset(osp_loader *l, const char *type, osp_error *err)
 {
     if (!l->has_opset)
-        OSP_FAIL(err, OSP_ERROR_FORMAT, "the model imports no operator set of ai.onnx: "
-                 OSP_REMEDY_EXPORT);
+        OSP_FAIL(err, OSP_ERROR_FORMAT,
+                 "the model imports no operator set of ai.onnx: " OSP_REMEDY_EXPORT);
     const int64_t opset = l->graph->opset;
     if (opset < OSP_OPSET_MIN && !unchanged_since_1(type))
         OSP_FAIL(err, OSP_ERROR_UNSUPPORTED,
@@ -139,8 +147,8 @@ static osp_status check_arity(const osp_op *op, const osp_vid *inputs, int32_t i
                  output_count, op->min_outputs, op->max_outputs < 0 ? INT32_MAX : op->max_outputs);
     for (int32_t i = 0; i < op->min_inputs; i++)
         if (inputs[i] == OSP_NO_VALUE)
-            OSP_FAIL(err, OSP_ERROR_FORMAT, "leaves out input %d, which it needs: "
-                     OSP_REMEDY_EXPORT, i);
+            OSP_FAIL(err, OSP_ERROR_FORMAT,
+                     "leaves out input %d, which it needs: " OSP_REMEDY_EXPORT, i);
     return OSP_OK;
 }
 
@@ -201,8 +209,9 @@ static osp_status add_node(osp_loader *l, const osp_onnx_node *from, size_t inde
     osp_arena *scratch = &l->scratch;
     osp_vid *inputs = osp_arena_array(scratch, from->inputs, sizeof *inputs);
     osp_vid *outputs = osp_arena_array(scratch, from->outputs, sizeof *outputs);
-    char *name = from->name.size ? osp_bytes_text(scratch, from->name)
-                                 : osp_arena_printf(scratch, "%.*s_%zu", OSP_SHOW(from->type), index);
+    char *name = from->name.size
+                     ? osp_bytes_text(scratch, from->name)
+                     : osp_arena_printf(scratch, "%.*s_%zu", OSP_SHOW(from->type), index);
     if (!inputs || !outputs || !name)
         OSP_FAIL_MEMORY(err);
     OSP_TRY(resolve(l, from, made, inputs, outputs, err));

@@ -14,10 +14,10 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "files are little endi
 #define NAME_OF(t) (int)((t)->name.size < 64 ? (t)->name.size : 64), (const char *)(t)->name.data
 
 static const char *const elem_names[] = {
-    "undefined", "float32",    "uint8",   "int8",       "uint16",     "int16",
-    "int32",     "int64",      "string",  "bool",       "float16",    "double",
-    "uint32",    "uint64",     "complex64", "complex128", "bfloat16",  "float8e4m3fn",
-    "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz", "uint4", "int4", "float4e2m1",
+    "undefined",      "float32",    "uint8",          "int8",       "uint16",   "int16",
+    "int32",          "int64",      "string",         "bool",       "float16",  "double",
+    "uint32",         "uint64",     "complex64",      "complex128", "bfloat16", "float8e4m3fn",
+    "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz", "uint4",      "int4",     "float4e2m1",
 };
 
 const char *osp_onnx_elem_text(int32_t elem, char *text, size_t size)
@@ -152,9 +152,9 @@ static osp_status check_shape(osp_onnx_tensor *t, const found *f, const osp_limi
     if (!osp_shape_bytes(&t->shape, t->dtype, &t->bytes) || t->bytes > limits->tensor_bytes)
         OSP_FAIL(err, OSP_ERROR_LIMIT,
                  NAME_FORMAT ": dims %s of %s are over the limit of %llu bytes: raise "
-                 "osp_limits.tensor_bytes",
-                 NAME_OF(t), osp_shape_text(&t->shape, text, sizeof text),
-                 osp_dtype_name(t->dtype), (unsigned long long)limits->tensor_bytes);
+                             "osp_limits.tensor_bytes",
+                 NAME_OF(t), osp_shape_text(&t->shape, text, sizeof text), osp_dtype_name(t->dtype),
+                 (unsigned long long)limits->tensor_bytes);
     return OSP_OK;
 }
 
@@ -165,8 +165,9 @@ static osp_status check_typed(osp_onnx_tensor *t, const found *f, osp_error *err
     const bool floats = t->dtype == OSP_DTYPE_FLOAT32, longs = t->dtype == OSP_DTYPE_INT64;
     const size_t own = floats ? f->floats : longs ? f->int64s : f->int32s;
     if (f->floats + f->int32s + f->int64s + f->others != own)
-        OSP_FAIL(err, OSP_ERROR_FORMAT, NAME_FORMAT ": its data is of another type than %s: " REMEDY,
-                 NAME_OF(t), osp_dtype_name(t->dtype));
+        OSP_FAIL(err, OSP_ERROR_FORMAT,
+                 NAME_FORMAT ": its data is of another type than %s: " REMEDY, NAME_OF(t),
+                 osp_dtype_name(t->dtype));
     if (own != t->count)
         OSP_FAIL(err, OSP_ERROR_FORMAT,
                  NAME_FORMAT " has %zu elements, its dims %s need %zu: " REMEDY, NAME_OF(t), own,
@@ -255,8 +256,9 @@ static bool store_integer(osp_dtype dtype, void *dst, size_t i, uint64_t value)
 static osp_status fill_typed(const osp_onnx_tensor *t, void *dst, osp_error *err)
 {
     const bool floats = t->dtype == OSP_DTYPE_FLOAT32;
-    const uint32_t number = floats ? TENSOR_FLOAT_DATA
-                            : t->dtype == OSP_DTYPE_INT64 ? TENSOR_INT64_DATA : TENSOR_INT32_DATA;
+    const uint32_t number = floats                        ? TENSOR_FLOAT_DATA
+                            : t->dtype == OSP_DTYPE_INT64 ? TENSOR_INT64_DATA
+                                                          : TENSOR_INT32_DATA;
     const uint32_t type = floats ? OSP_WIRE_FIXED32 : OSP_WIRE_VARINT;
     osp_wire wire = osp_wire_open(t->message, "TensorProto");
     size_t i = 0;
@@ -274,14 +276,16 @@ static osp_status fill_typed(const osp_onnx_tensor *t, void *dst, osp_error *err
                 const uint32_t bits = (uint32_t)value;
                 memcpy((char *)dst + i * sizeof bits, &bits, sizeof bits);
             } else if (!store_integer(t->dtype, dst, i, value)) {
-                OSP_FAIL(err, OSP_ERROR_FORMAT, NAME_FORMAT ": element %zu, %lld, is no %s: " REMEDY,
-                         NAME_OF(t), i, (long long)value, osp_dtype_name(t->dtype));
+                OSP_FAIL(err, OSP_ERROR_FORMAT,
+                         NAME_FORMAT ": element %zu, %lld, is no %s: " REMEDY, NAME_OF(t), i,
+                         (long long)value, osp_dtype_name(t->dtype));
             }
             i++;
         }
     }
     if (i < t->count)  // only if the file is changed while it is read
-        OSP_FAIL(err, OSP_ERROR_IO, NAME_FORMAT " changed while it was read: try again", NAME_OF(t));
+        OSP_FAIL(err, OSP_ERROR_IO, NAME_FORMAT " changed while it was read: try again",
+                 NAME_OF(t));
     return OSP_OK;
 }
 

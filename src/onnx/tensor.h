@@ -7,14 +7,14 @@
 #include "onnx/wire.h"
 
 typedef struct osp_onnx_tensor {
-    osp_bytes name;      // may be empty
-    int32_t elem;        // TensorProto.DataType as the file has it
-    osp_dtype dtype;     // UNKNOWN for types we do not have
+    osp_bytes name;   // may be empty
+    int32_t elem;     // TensorProto.DataType as the file has it
+    osp_dtype dtype;  // UNKNOWN for types we do not have
     osp_shape shape;
-    size_t count, bytes; // elements; their size in memory (0 for UNKNOWN)
-    osp_bytes dense;     // the elements in the file; data NULL: use osp_onnx_tensor_fill
-    bool external;       // the data lies in another file: `message` says where
-    osp_bytes message;   // all of the TensorProto
+    size_t count, bytes;  // elements; their size in memory (0 for UNKNOWN)
+    osp_bytes dense;      // the elements in the file; data NULL: use osp_onnx_tensor_fill
+    bool external;        // the data lies in another file: `message` says where
+    osp_bytes message;    // all of the TensorProto
 } osp_onnx_tensor;
 
 // "float32" and so on; "data type 11 (double)" for those we do not have, into text.

@@ -23,7 +23,8 @@ osp_status osp_onnx_tensor_read(osp_context *ctx, const uint8_t *bytes, size_t s
         OSP_FAIL(err, OSP_ERROR_UNSUPPORTED, "its data lies in another file: write it in one");
     const size_t name_bytes = t.name.size ? t.name.size + 1 : 0;
     size_t total;
-    char *block = osp_size_add(t.bytes, name_bytes, &total) ? osp_mem_alloc(&ctx->mem, total) : NULL;
+    char *block = osp_size_add(t.bytes, name_bytes, &total) ? osp_mem_alloc(&ctx->mem, total)
+                                                            : NULL;
     if (!block)
         OSP_FAIL_MEMORY(err);
     const osp_status status = osp_onnx_tensor_fill(&t, block, err);

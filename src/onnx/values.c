@@ -32,8 +32,8 @@ static osp_status add_value(osp_loader *l, osp_bytes name, const osp_value *fact
                  maker_of(l, old), what);
     // The name is copied by osp_graph_add_value; this one is only there to be terminated.
     const char *text = osp_bytes_text(&l->scratch, name);
-    const osp_vid v =
-        text ? osp_graph_add_value(l->graph, text, facts->dtype, &facts->shape) : OSP_NO_VALUE;
+    const osp_vid v = text ? osp_graph_add_value(l->graph, text, facts->dtype, &facts->shape)
+                           : OSP_NO_VALUE;
     osp_arena_reset(&l->scratch);
     if (v == OSP_NO_VALUE)
         OSP_FAIL_MEMORY(err);
@@ -253,8 +253,9 @@ static osp_status add_output(osp_loader *l, osp_bytes message, size_t index, osp
     OSP_TRY(read_info(&in, message, err));
     const osp_vid v = osp_name_table_find(&l->names, graph, in.name);
     if (v == OSP_NO_VALUE)
-        OSP_FAIL(err, OSP_ERROR_FORMAT, "graph output '%.*s' is not made by any node: "
-                 OSP_REMEDY_EXPORT, OSP_SHOW(in.name));
+        OSP_FAIL(err, OSP_ERROR_FORMAT,
+                 "graph output '%.*s' is not made by any node: " OSP_REMEDY_EXPORT,
+                 OSP_SHOW(in.name));
     graph->outputs[graph->output_count++] = v;
     osp_value *value = graph->values + v;
     if (value->data || is_input(l, v))
@@ -276,8 +277,9 @@ static osp_status check_distinct(osp_loader *l, osp_error *err)
     for (int32_t i = 0; i < graph->output_count; i++) {
         const osp_vid v = graph->outputs[i];
         if (seen[v])
-            OSP_FAIL(err, OSP_ERROR_FORMAT, "graph output '%.64s' is listed twice: "
-                     OSP_REMEDY_EXPORT, graph->values[v].name);
+            OSP_FAIL(err, OSP_ERROR_FORMAT,
+                     "graph output '%.64s' is listed twice: " OSP_REMEDY_EXPORT,
+                     graph->values[v].name);
         seen[v] = true;
     }
     osp_arena_reset(&l->scratch);
@@ -290,8 +292,9 @@ osp_status osp_loader_add_outputs(osp_loader *l, osp_error *err)
     if (l->outputs == 0)
         OSP_FAIL(err, OSP_ERROR_FORMAT, "the graph has no outputs: " OSP_REMEDY_EXPORT);
     if (l->outputs > graph->value_count)
-        OSP_FAIL(err, OSP_ERROR_FORMAT, "the graph has %zu outputs but only %zu values: "
-                 OSP_REMEDY_EXPORT, l->outputs, graph->value_count);
+        OSP_FAIL(err, OSP_ERROR_FORMAT,
+                 "the graph has %zu outputs but only %zu values: " OSP_REMEDY_EXPORT, l->outputs,
+                 graph->value_count);
     graph->outputs = osp_arena_array(&graph->arena, l->outputs, sizeof *graph->outputs);
     if (!graph->outputs)
         OSP_FAIL_MEMORY(err);

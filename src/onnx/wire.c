@@ -155,8 +155,9 @@ osp_status osp_wire_count(const osp_wire *wire, const osp_wire_field *field, uin
     const size_t fixed = fixed_size(type);
     if (fixed) {
         if (field->bytes.size % fixed)
-            OSP_FAIL(err, OSP_ERROR_FORMAT, "%s field %u: a list that ends inside a number: " REMEDY,
-                     wire->message, field->number);
+            OSP_FAIL(err, OSP_ERROR_FORMAT,
+                     "%s field %u: a list that ends inside a number: " REMEDY, wire->message,
+                     field->number);
         *count += field->bytes.size / fixed;
         return OSP_OK;
     }

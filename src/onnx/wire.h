@@ -22,9 +22,9 @@ typedef struct osp_wire {
 typedef struct osp_wire_field {
     uint32_t number;  // 0: the message has ended
     uint32_t type;
-    uint64_t value;   // VARINT, FIXED64, FIXED32
-    osp_bytes bytes;  // LENGTH
-    osp_bytes record; // all of it, with its tag
+    uint64_t value;    // VARINT, FIXED64, FIXED32
+    osp_bytes bytes;   // LENGTH
+    osp_bytes record;  // all of it, with its tag
 } osp_wire_field;
 
 static inline osp_wire osp_wire_open(osp_bytes bytes, const char *message)

@@ -37,7 +37,8 @@ static void encode_list(osp_encoder *e, const osp_attr_row *row, const char *fie
         int64_t number;
         float real;
         if (ints) {
-            memcpy(&number, field + offsetof(osp_ints, v) + (size_t)i * sizeof number, sizeof number);
+            memcpy(&number, field + offsetof(osp_ints, v) + (size_t)i * sizeof number,
+                   sizeof number);
             osp_encode_int(e, ATTR_INTS, number);
         } else {
             memcpy(&real, field + offsetof(osp_floats, v) + (size_t)i * sizeof real, sizeof real);
@@ -158,8 +159,8 @@ static osp_status encode_by_table(osp_encoder *e, const osp_graph *graph, const 
         else if (!has && !plain)
             OSP_FAIL(err, OSP_ERROR_UNSUPPORTED,
                      "node '%s' (%s): attribute '%s' does not exist in opset %lld: convert the "
-                     "model to a newer one", node->name, node->type, row->name,
-                     (long long)graph->opset);
+                     "model to a newer one",
+                     node->name, node->type, row->name, (long long)graph->opset);
     }
     return OSP_OK;
 }
@@ -269,8 +270,7 @@ static osp_status encode_model(osp_encoder *e, const osp_graph *graph, osp_error
     char version[32];
     snprintf(version, sizeof version, "%d.%d.%d", OSP_VERSION_MAJOR, OSP_VERSION_MINOR,
              OSP_VERSION_PATCH);
-    osp_encode_int(e, MODEL_IR_VERSION,
-                   osp_i64_max(graph->ir_version, MIN_IR_VERSION));
+    osp_encode_int(e, MODEL_IR_VERSION, osp_i64_max(graph->ir_version, MIN_IR_VERSION));
     osp_encode_text(e, MODEL_PRODUCER_NAME, "osprey");
     osp_encode_text(e, MODEL_PRODUCER_VERSION, version);
     OSP_TRY(encode_graph(e, graph, err));

@@ -258,6 +258,16 @@ static bool int_less(int64_t a, int64_t b, int64_t *out)
     return true;
 }
 
+static float float_greater(float a, float b)
+{
+    return float_less(b, a);
+}
+
+static bool int_greater(int64_t a, int64_t b, int64_t *out)
+{
+    return int_less(b, a, out);
+}
+
 static bool int_and(int64_t a, int64_t b, int64_t *out)
 {
     *out = a && b;
@@ -293,6 +303,7 @@ BROADCAST_OP(mul, "Mul", infer_arithmetic, float_mul, int_mul)
 BROADCAST_OP(div, "Div", infer_arithmetic, float_div, int_div)
 BROADCAST_OP(equal, "Equal", infer_equal, float_equal, int_equal)
 BROADCAST_OP(less, "Less", infer_less, float_less, int_less)
+BROADCAST_OP(greater, "Greater", infer_less, float_greater, int_greater)
 BROADCAST_OP(and, "And", infer_logic, NULL, int_and)
 BROADCAST_OP(xor, "Xor", infer_logic, NULL, int_xor)
 
@@ -427,7 +438,7 @@ EXTREME_OP(max, "Max")
 static osp_status infer_where(osp_infer *in, osp_error *err)
 {
     OSP_TRY(osp_infer_types(in, 0, OSP_TYPE(OSP_DTYPE_BOOL), err));
-    OSP_TRY(osp_infer_types(in, 1, OSP_TYPES_ALL | OSP_TYPE(OSP_DTYPE_BFLOAT16), err));
+    OSP_TRY(osp_infer_types(in, 1, OSP_TYPES_ALL, err));
     OSP_TRY(osp_infer_same(in, 1, 2, err));
     const osp_shape *c = &in->inputs[0]->shape, *x = &in->inputs[1]->shape;
     const osp_shape *y = &in->inputs[2]->shape;

@@ -68,6 +68,13 @@ void osp_lift(osp_lifted *out, int32_t spatial, const osp_window *windows, const
     }
 }
 
+osp_status osp_conv_bias_type(const osp_infer *in, osp_error *err)
+{
+    if (in->inputs[0]->dtype == OSP_DTYPE_BFLOAT16 && in->inputs[2]->dtype == OSP_DTYPE_FLOAT32)
+        return OSP_OK;
+    return osp_infer_same(in, 0, 2, err);
+}
+
 osp_status osp_conv_infer(const osp_infer *in, osp_conv_attrs *attrs, osp_type *out, osp_error *err)
 {
     const char *type = in->op->type;
@@ -95,7 +102,7 @@ osp_status osp_conv_infer(const osp_infer *in, osp_conv_attrs *attrs, osp_type *
     if (!agree)
         OSP_FAIL(err, OSP_ERROR_FORMAT, "%s: kernel_shape is not that of the weights", type);
     if (bias) {
-        OSP_TRY(osp_infer_same(in, 0, 2, err));
+        OSP_TRY(osp_conv_bias_type(in, err));
         if (bias->shape.rank != 1 || bias->shape.dims[0] != oc)
             OSP_FAIL(err, OSP_ERROR_FORMAT, "%s: the bias must have one dimension of %lld", type,
                      (long long)oc);

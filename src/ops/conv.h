@@ -44,7 +44,9 @@ typedef struct osp_conv_transpose_attrs {
 // like Conv, resolves `attrs` and writes the destination's type.
 osp_status osp_conv_infer(const osp_infer *in, osp_conv_attrs *attrs, osp_type *out,
                           osp_error *err);
-// float32 or float16, sums in double, rounded once. `bias` may be NULL.
+// The bias (input 2) has the source's type, or is float32 where the source is bfloat16.
+osp_status osp_conv_bias_type(const osp_infer *in, osp_error *err);
+// Any float type, sums in double, rounded once. `bias` may be NULL.
 void osp_conv_reference(const osp_conv_attrs *attrs, const osp_view *src, const osp_view *weights,
                         const osp_view *bias, const osp_view *dst);
 

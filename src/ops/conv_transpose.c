@@ -47,7 +47,7 @@ static osp_status check_inputs(const osp_infer *in, osp_conv_attrs *conv, osp_er
         OSP_FAIL(err, OSP_ERROR_FORMAT, "%s: kernel_shape is not that of the weights", type);
     const osp_value *bias = osp_infer_input(in, 2);
     if (bias) {
-        OSP_TRY(osp_infer_same(in, 0, 2, err));
+        OSP_TRY(osp_conv_bias_type(in, err));
         if (bias->shape.rank != 1 || bias->shape.dims[0] != oc)
             OSP_FAIL(err, OSP_ERROR_FORMAT, "%s: the bias must have one dimension of %lld", type,
                      (long long)oc);

@@ -218,7 +218,7 @@ const osp_op osp_op_not = {.type = "Not",
 
 static osp_status infer_identity(osp_infer *in, osp_error *err)
 {
-    return osp_infer_unary(in, OSP_TYPES_ALL | OSP_TYPE(OSP_DTYPE_BFLOAT16), err);
+    return osp_infer_unary(in, OSP_TYPES_ALL, err);
 }
 
 static osp_status run_identity(const osp_call *call, osp_error *err)
@@ -271,7 +271,10 @@ static float clip_float(const osp_call *call, int32_t i, float bound)
     const osp_view *view = osp_call_input(call, i);
     if (view)
         return osp_load_float(view->dtype, view->data, 0);
-    const float most = call->inputs[0].dtype == OSP_DTYPE_FLOAT16 ? 65504.0f : FLT_MAX;
+    const osp_dtype dtype = call->inputs[0].dtype;
+    const float most = dtype == OSP_DTYPE_FLOAT16    ? 65504.0f
+                       : dtype == OSP_DTYPE_BFLOAT16 ? 0x1.FEp127f
+                                                     : FLT_MAX;
     return osp_clamp(bound, -most, most);
 }
 
@@ -348,7 +351,7 @@ static osp_status infer_cast(osp_infer *in, osp_error *err)
 {
     const osp_cast_attrs *a = in->attrs;
     const osp_dtype to = osp_dtype_from_onnx(a->to);
-    OSP_TRY(osp_infer_types(in, 0, OSP_TYPES_ALL | OSP_TYPE(OSP_DTYPE_BFLOAT16), err));
+    OSP_TRY(osp_infer_types(in, 0, OSP_TYPES_ALL, err));
     if (!to)
         OSP_FAIL(err, OSP_ERROR_UNSUPPORTED,
                  "attribute 'to' is %lld%s: known are float (1), uint8 (2), int8 (3), int32 (6), "

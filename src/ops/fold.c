@@ -120,7 +120,11 @@ static osp_status fold_run(osp_graph *graph, const osp_node *node, fold *d, osp_
     atomic_fetch_add(&graph->ctx->elements_folded, (uint_fast64_t)steps);
     if (!fold_data(graph, node, d))
         OSP_FAIL_MEMORY(err);
-    OSP_TRY(node->op->reference(&d->call, err));
+    const osp_status status = node->op->reference(&d->call, err);
+    if (status == OSP_ERROR_ARGUMENT && err)
+        err->code = OSP_ERROR_FORMAT;  // a bad index or divisor is the file's, not the caller's
+    if (status)
+        return status == OSP_ERROR_ARGUMENT ? OSP_ERROR_FORMAT : status;
     for (int32_t i = 0; i < node->output_count; i++)
         if (node->outputs[i] != OSP_NO_VALUE)
             graph->values[node->outputs[i]].data = d->call.outputs[i].data;

@@ -107,13 +107,9 @@ static osp_status elements_reference(const osp_call *call, osp_error *err)
     return OSP_OK;
 }
 
-typedef struct gather_nd_attrs {
-    int64_t batch_dims;
-} gather_nd_attrs;
-
 static osp_status nd_infer(osp_infer *in, osp_error *err)
 {
-    const gather_nd_attrs *attrs = in->attrs;
+    const osp_gather_nd_attrs *attrs = in->attrs;
     const char *type = in->op->type;
     OSP_TRY(osp_infer_types(in, 0, OSP_TYPES_ALL, err));
     OSP_TRY(osp_infer_types(in, 1, OSP_TYPES_INT, err));
@@ -148,7 +144,7 @@ static osp_status nd_infer(osp_infer *in, osp_error *err)
 
 static osp_status nd_reference(const osp_call *call, osp_error *err)
 {
-    const gather_nd_attrs *attrs = call->attrs;
+    const osp_gather_nd_attrs *attrs = call->attrs;
     const osp_view *src = &call->inputs[0], *indices = &call->inputs[1], *dst = &call->outputs[0];
     if (osp_view_count(dst) == 0)
         return OSP_OK;
@@ -182,7 +178,7 @@ static const osp_attr_row axis_rows[] = {
     {0},
 };
 static const osp_attr_row nd_rows[] = {
-    {"batch_dims", OSP_ATTR_INT, offsetof(gather_nd_attrs, batch_dims), 0, NULL, 12, 0},
+    {"batch_dims", OSP_ATTR_INT, offsetof(osp_gather_nd_attrs, batch_dims), 0, NULL, 12, 0},
     {0},
 };
 
@@ -219,7 +215,7 @@ const osp_op osp_op_gather_nd = {
     .max_inputs = 2,
     .min_outputs = 1,
     .max_outputs = 1,
-    .attrs_size = sizeof(gather_nd_attrs),
+    .attrs_size = sizeof(osp_gather_nd_attrs),
     .attr_table = nd_rows,
     .infer = nd_infer,
     .reference = nd_reference,

@@ -143,7 +143,7 @@ static int64_t clamp_axis(int64_t axis, int64_t rank)
 static osp_status infer_shape(osp_infer *in, osp_error *err)
 {
     osp_shape_attrs *a = in->attrs;
-    OSP_TRY(osp_infer_types(in, 0, OSP_TYPES_ALL | OSP_TYPE(OSP_DTYPE_BFLOAT16), err));
+    OSP_TRY(osp_infer_types(in, 0, OSP_TYPES_ALL, err));
     const int64_t rank = in->inputs[0]->shape.rank;
     a->start = clamp_axis(a->start, rank);
     a->end = clamp_axis(a->end, rank);

@@ -3,23 +3,16 @@
 #include <math.h>
 #include <stddef.h>
 
+#include "ops/grid_sample.h"
 #include "ops/view.h"
 
-typedef enum sample_mode { SAMPLE_LINEAR = 0, SAMPLE_NEAREST, SAMPLE_CUBIC } sample_mode;
-typedef enum sample_padding { SAMPLE_ZEROS = 0, SAMPLE_BORDER, SAMPLE_REFLECTION } sample_padding;
 // Up to opset 19 linear and cubic were named bilinear and bicubic.
 enum { NAME_BILINEAR = 3, NAME_BICUBIC = 4 };
-
-typedef struct grid_attrs {
-    int64_t align_corners;
-    int32_t mode_name, padding;
-    int32_t mode;  // resolved: sample_mode
-} grid_attrs;
 
 static osp_status settle(void *attrs, int32_t opset, uint64_t given, osp_error *err)
 {
     (void)err;
-    grid_attrs *a = attrs;
+    osp_grid_attrs *a = attrs;
     if (opset < 20 && !(given >> 1 & 1))  // row 1 of the table: the default by its older name
         a->mode_name = NAME_BILINEAR;
     return OSP_OK;
@@ -27,16 +20,16 @@ static osp_status settle(void *attrs, int32_t opset, uint64_t given, osp_error *
 
 static osp_status infer(osp_infer *in, osp_error *err)
 {
-    grid_attrs *a = in->attrs;
+    osp_grid_attrs *a = in->attrs;
     const char *type = in->op->type;
-    if (a->mode_name < SAMPLE_LINEAR || a->mode_name > NAME_BICUBIC || a->padding < SAMPLE_ZEROS ||
-        a->padding > SAMPLE_REFLECTION || a->align_corners < 0 || a->align_corners > 1)
+    if (a->mode_name < OSP_SAMPLE_LINEAR || a->mode_name > NAME_BICUBIC || a->padding < OSP_SAMPLE_ZEROS ||
+        a->padding > OSP_SAMPLE_REFLECTION || a->align_corners < 0 || a->align_corners > 1)
         OSP_FAIL(err, OSP_ERROR_FORMAT, "%s: an attribute is out of range", type);
-    a->mode = a->mode_name == NAME_BILINEAR  ? SAMPLE_LINEAR
-              : a->mode_name == NAME_BICUBIC ? SAMPLE_CUBIC
+    a->mode = a->mode_name == NAME_BILINEAR  ? OSP_SAMPLE_LINEAR
+              : a->mode_name == NAME_BICUBIC ? OSP_SAMPLE_CUBIC
                                              : a->mode_name;
     OSP_TRY(
-        osp_infer_types(in, 0, a->mode == SAMPLE_NEAREST ? OSP_TYPES_ALL : OSP_TYPES_FLOAT, err));
+        osp_infer_types(in, 0, a->mode == OSP_SAMPLE_NEAREST ? OSP_TYPES_ALL : OSP_TYPES_FLOAT, err));
     OSP_TRY(osp_infer_types(in, 1, OSP_TYPES_FLOAT, err));
     OSP_TRY(osp_infer_rank(in, 0, 4, 5, err));
     const osp_shape *src = &in->inputs[0]->shape, *grid = &in->inputs[1]->shape;
@@ -46,7 +39,7 @@ static osp_status infer(osp_infer *in, osp_error *err)
                  "%s: the grid must have %d dimensions, the source's batch of %lld and %d numbers "
                  "a point",
                  type, rank, (long long)src->dims[0], rank - 2);
-    if (a->mode == SAMPLE_CUBIC && rank == 5)
+    if (a->mode == OSP_SAMPLE_CUBIC && rank == 5)
         OSP_FAIL(err, OSP_ERROR_UNSUPPORTED, "%s: cubic is for images only, not for volumes", type);
     osp_type *out = &in->outputs[0];
     *out = (osp_type){in->inputs[0]->dtype, {.rank = rank, .dims = {src->dims[0], src->dims[1]}}};
@@ -79,28 +72,28 @@ static float reflect(float x, float low, float high)
 }
 
 // Position of a pixel that may lie outside, or -1 where there is nothing.
-static int64_t pixel(const grid_attrs *a, const axis *s, int64_t p)
+static int64_t pixel(const osp_grid_attrs *a, const axis *s, int64_t p)
 {
     if (p >= 0 && p < s->length)
         return p;
-    if (a->padding == SAMPLE_ZEROS)
+    if (a->padding == OSP_SAMPLE_ZEROS)
         return -1;
-    if (a->padding == SAMPLE_REFLECTION)
+    if (a->padding == OSP_SAMPLE_REFLECTION)
         p = (int64_t)reflect((float)p, s->low, s->high);
     return osp_i64_max(0, osp_i64_min(s->length - 1, p));
 }
 
 // The point of the source for a number of the grid.
-static float denormalize(const grid_attrs *a, const axis *s, float g)
+static float denormalize(const osp_grid_attrs *a, const axis *s, float g)
 {
     float length = (float)s->length;
     float x = a->align_corners ? (g + 1) / 2 * (length - 1) : ((g + 1) * length - 1) / 2;
-    if (a->mode == SAMPLE_NEAREST)
+    if (a->mode == OSP_SAMPLE_NEAREST)
         x = nearbyintf(x);
     if (!(x >= s->low && x <= s->high)) {
-        if (a->padding == SAMPLE_BORDER)
+        if (a->padding == OSP_SAMPLE_BORDER)
             x = x > length - 1 ? length - 1 : x >= 0 ? x : 0;
-        else if (a->padding == SAMPLE_REFLECTION)
+        else if (a->padding == OSP_SAMPLE_REFLECTION)
             x = reflect(x, s->low, s->high);
     }
     // Hostile numbers only: whole pixels must fit an int64. NaN goes far outside.
@@ -120,11 +113,11 @@ typedef struct tap {
     double weight;
 } tap;
 
-static int32_t make_taps(const grid_attrs *a, const axis *s, float x, tap taps[4])
+static int32_t make_taps(const osp_grid_attrs *a, const axis *s, float x, tap taps[4])
 {
     int64_t base = (int64_t)floorf(x);
-    int32_t count = a->mode == SAMPLE_CUBIC ? 4 : a->mode == SAMPLE_LINEAR ? 2 : 1;
-    int64_t first = a->mode == SAMPLE_CUBIC ? base - 1 : base;
+    int32_t count = a->mode == OSP_SAMPLE_CUBIC ? 4 : a->mode == OSP_SAMPLE_LINEAR ? 2 : 1;
+    int64_t first = a->mode == OSP_SAMPLE_CUBIC ? base - 1 : base;
     for (int32_t i = 0; i < count; i++) {
         int64_t p = pixel(a, s, first + i);
         double distance = (double)(first + i) - (double)x;
@@ -135,7 +128,7 @@ static int32_t make_taps(const grid_attrs *a, const axis *s, float x, tap taps[4
 }
 
 // All channels of one destination pixel. Axes z, y, x; images have one z.
-static void sample(const grid_attrs *a, const axis s[3], const float point[3], bool volume,
+static void sample(const osp_grid_attrs *a, const axis s[3], const float point[3], bool volume,
                    const osp_view *src, int64_t src_image, int64_t src_plane, const osp_view *dst,
                    int64_t dst_at, int64_t dst_plane, int64_t channels)
 {
@@ -145,7 +138,7 @@ static void sample(const grid_attrs *a, const axis s[3], const float point[3], b
     for (int64_t c = 0; c < channels; c++) {
         int64_t plane = src_image + c * src_plane;
         size_t to = (size_t)(dst_at + c * dst_plane);
-        if (a->mode == SAMPLE_NEAREST) {
+        if (a->mode == OSP_SAMPLE_NEAREST) {
             if (z[0].offset < 0 || y[0].offset < 0 || x[0].offset < 0)
                 osp_store_int(dst->dtype, dst->data, to, 0);
             else
@@ -171,7 +164,7 @@ static void sample(const grid_attrs *a, const axis s[3], const float point[3], b
 static osp_status reference(const osp_call *call, osp_error *err)
 {
     (void)err;
-    const grid_attrs *a = call->attrs;
+    const osp_grid_attrs *a = call->attrs;
     const osp_view *src = &call->inputs[0], *grid = &call->inputs[1], *dst = &call->outputs[0];
     if (osp_view_count(dst) == 0)
         return OSP_OK;
@@ -206,10 +199,10 @@ static double work(const osp_call *call)
 }
 
 static const osp_attr_row rows[] = {
-    {"align_corners", OSP_ATTR_INT, offsetof(grid_attrs, align_corners), 0, NULL, 0, 0},
-    {"mode", OSP_ATTR_ENUM, offsetof(grid_attrs, mode_name), 0,
+    {"align_corners", OSP_ATTR_INT, offsetof(osp_grid_attrs, align_corners), 0, NULL, 0, 0},
+    {"mode", OSP_ATTR_ENUM, offsetof(osp_grid_attrs, mode_name), 0,
      "linear|nearest|cubic|bilinear|bicubic", 0, 0},
-    {"padding_mode", OSP_ATTR_ENUM, offsetof(grid_attrs, padding), 0, "zeros|border|reflection", 0,
+    {"padding_mode", OSP_ATTR_ENUM, offsetof(osp_grid_attrs, padding), 0, "zeros|border|reflection", 0,
      0},
     {0},
 };
@@ -221,7 +214,7 @@ const osp_op osp_op_grid_sample = {
     .max_inputs = 2,
     .min_outputs = 1,
     .max_outputs = 1,
-    .attrs_size = sizeof(grid_attrs),
+    .attrs_size = sizeof(osp_grid_attrs),
     .attr_table = rows,
     .settle = settle,
     .infer = infer,

@@ -100,7 +100,7 @@ osp_status osp_infer_floats(const osp_infer *in, int32_t i, float *v, int32_t ca
     for (int32_t k = 0; k < *count; k++) {
         const osp_value *value = in->inputs[i];
         const size_t bytes = osp_dtype_bytes(value->dtype);
-        uint32_t element = 0;
+        uint64_t element = 0;  // the widest type
         memcpy(&element, (const char *)value->data + (size_t)k * bytes, bytes);
         v[k] = osp_load_float(value->dtype, &element, 0);
     }

@@ -266,7 +266,7 @@ const osp_op osp_op_attention = {.type = "Attention",
 // it is a copy.
 static osp_status infer_reorder(osp_infer *in, osp_error *err)
 {
-    return osp_infer_unary(in, OSP_TYPES_ALL | OSP_TYPE(OSP_DTYPE_BFLOAT16), err);
+    return osp_infer_unary(in, OSP_TYPES_ALL, err);
 }
 
 static osp_status run_reorder(const osp_call *call, osp_error *err)

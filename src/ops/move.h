@@ -57,6 +57,20 @@ typedef struct osp_squeeze_attrs {  // Squeeze, Unsqueeze
     osp_ints axes;                  // up to opset 12
 } osp_squeeze_attrs;
 
+typedef struct osp_topk_attrs {
+    int64_t axis, largest, sorted;
+    int64_t k;  // up to opset 9; -1: not given
+    int32_t resolved_axis;
+} osp_topk_attrs;
+
+typedef struct osp_gather_nd_attrs {
+    int64_t batch_dims;
+} osp_gather_nd_attrs;
+
+typedef struct osp_scatter_attrs {
+    int32_t reduction;  // 0: none
+} osp_scatter_attrs;
+
 // Copies `count` elements of `size` bytes that lie `stride` elements apart.
 static inline void osp_move_line(char *dst, const char *src, int64_t count, int64_t stride,
                                  size_t size)

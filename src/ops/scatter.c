@@ -11,13 +11,9 @@ typedef enum reduction {
     REDUCE_MIN
 } reduction;
 
-typedef struct scatter_attrs {
-    int32_t reduction;
-} scatter_attrs;
-
 static osp_status infer(osp_infer *in, osp_error *err)
 {
-    const scatter_attrs *attrs = in->attrs;
+    const osp_scatter_attrs *attrs = in->attrs;
     const char *type = in->op->type;
     OSP_TRY(osp_infer_types(in, 0, OSP_TYPES_ALL, err));
     OSP_TRY(osp_infer_types(in, 1, OSP_TYPE(OSP_DTYPE_INT64), err));
@@ -94,7 +90,7 @@ static void reduce_slice(int32_t how, const osp_view *dst, size_t at, const osp_
 
 static osp_status reference(const osp_call *call, osp_error *err)
 {
-    const scatter_attrs *attrs = call->attrs;
+    const osp_scatter_attrs *attrs = call->attrs;
     const osp_view *data = &call->inputs[0], *indices = &call->inputs[1],
                    *updates = &call->inputs[2], *dst = &call->outputs[0];
     size_t size = osp_dtype_bytes(data->dtype), total = osp_view_count(data);
@@ -132,7 +128,7 @@ static osp_status reference(const osp_call *call, osp_error *err)
 }
 
 static const osp_attr_row rows[] = {
-    {"reduction", OSP_ATTR_ENUM, offsetof(scatter_attrs, reduction), 0, "none|add|mul|max|min", 16,
+    {"reduction", OSP_ATTR_ENUM, offsetof(osp_scatter_attrs, reduction), 0, "none|add|mul|max|min", 16,
      0},
     {0},
 };
@@ -144,7 +140,7 @@ const osp_op osp_op_scatter_nd = {
     .max_inputs = 3,
     .min_outputs = 1,
     .max_outputs = 1,
-    .attrs_size = sizeof(scatter_attrs),
+    .attrs_size = sizeof(osp_scatter_attrs),
     .attr_table = rows,
     .infer = infer,
     .reference = reference,

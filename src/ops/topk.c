@@ -6,15 +6,9 @@
 #include "ops/move.h"
 #include "ops/view.h"
 
-typedef struct topk_attrs {
-    int64_t axis, largest, sorted;
-    int64_t k;  // up to opset 9; -1: not given
-    int32_t resolved_axis;
-} topk_attrs;
-
 static osp_status infer(osp_infer *in, osp_error *err)
 {
-    topk_attrs *attrs = in->attrs;
+    osp_topk_attrs *attrs = in->attrs;
     const char *type = in->op->type;
     OSP_TRY(osp_infer_types(in, 0, OSP_TYPES_NUMBER, err));
     OSP_TRY(osp_infer_rank(in, 0, 1, OSP_MAX_RANK, err));
@@ -137,7 +131,7 @@ static void select_line(heap *h, int64_t length, int64_t k)
 static osp_status reference(const osp_call *call, osp_error *err)
 {
     (void)err;
-    const topk_attrs *attrs = call->attrs;
+    const osp_topk_attrs *attrs = call->attrs;
     const osp_view *src = &call->inputs[0], *values = osp_call_output(call, 0),
                    *indices = osp_call_output(call, 1);
     const osp_view *dst = values ? values : indices;
@@ -167,13 +161,13 @@ static osp_status reference(const osp_call *call, osp_error *err)
 }
 
 static const osp_attr_row rows[] = {
-    {"axis", OSP_ATTR_INT, offsetof(topk_attrs, axis), 0, NULL, 0, 0},
-    {"k", OSP_ATTR_INT, offsetof(topk_attrs, k), 0, NULL, 0, 9},
-    {"largest", OSP_ATTR_INT, offsetof(topk_attrs, largest), 0, NULL, 11, 0},
-    {"sorted", OSP_ATTR_INT, offsetof(topk_attrs, sorted), 0, NULL, 11, 0},
+    {"axis", OSP_ATTR_INT, offsetof(osp_topk_attrs, axis), 0, NULL, 0, 0},
+    {"k", OSP_ATTR_INT, offsetof(osp_topk_attrs, k), 0, NULL, 0, 9},
+    {"largest", OSP_ATTR_INT, offsetof(osp_topk_attrs, largest), 0, NULL, 11, 0},
+    {"sorted", OSP_ATTR_INT, offsetof(osp_topk_attrs, sorted), 0, NULL, 11, 0},
     {0},
 };
-static const topk_attrs defaults = {.axis = -1, .largest = 1, .sorted = 1, .k = -1};
+static const osp_topk_attrs defaults = {.axis = -1, .largest = 1, .sorted = 1, .k = -1};
 
 const osp_op osp_op_top_k = {
     .type = "TopK",
@@ -183,7 +177,7 @@ const osp_op osp_op_top_k = {
     .min_outputs = 1,
     .max_outputs = 2,
     .shape_inputs = 1u << 1,
-    .attrs_size = sizeof(topk_attrs),
+    .attrs_size = sizeof(osp_topk_attrs),
     .attr_table = rows,
     .defaults = &defaults,
     .infer = infer,
