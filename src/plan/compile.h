@@ -1,0 +1,109 @@
+// Compiling: an inferred graph becomes steps with tactics, packed weights and planned memory.
+// Shared by all node backends (reference and cpu now, cuda later). The result is immutable, may be
+// used from many threads, and is all that a plan file stores: the graph after passes, the tactics'
+// names, the packed weights. Everything else here is recomputed when a plan is opened.
+#ifndef OSP_PLAN_COMPILE_H
+#define OSP_PLAN_COMPILE_H
+
+#include "backends/backend.h"
+#include "passes/passes.h"
+#include "plan/storage.h"
+
+// There is one step for each node, in the graph's order.
+typedef struct osp_step {
+    int32_t node;              // of the graph
+    const osp_tactic *tactic;  // &osp_tactic_view: nothing to do, results lie where they belong
+    osp_problem problem;
+    void *state;               // made by tactic->prepare; equal problems share one
+    int32_t packed;            // index into osp_compiled.packed; -1: none
+    size_t workspace_bytes;
+    const char *text;          // canonical problem text
+    double flops, bytes;
+} osp_step;
+
+typedef struct osp_variant {
+    int32_t batch, height, width;  // 0: the model fixes it, or has no such thing
+    osp_graph graph;               // after passes
+    osp_storage *storage;          // by value
+    osp_step *steps;
+    int32_t step_count;            // graph.node_count
+    size_t activation_bytes;       // of a session: all buffers, planned
+    size_t workspace_bytes;        // the largest of the steps
+    // Outputs that no step writes (constants, inputs, repeated ones) have a place of their own
+    // among the activations and are copied there; for others SIZE_MAX.
+    size_t *copied_outputs;
+} osp_variant;
+
+typedef struct osp_packed {
+    uint64_t key;       // hash of the bytes: equal bytes, one copy, across variants too
+    const void *data;   // 64-byte aligned where packed here; 8 in a mapped plan
+    size_t size;
+    bool owned;         // packed here, in memory of its own
+} osp_packed;
+
+// What `prepare` made, once for each tactic and problem.
+typedef struct osp_prepared {
+    const osp_tactic *tactic;
+    const osp_problem *problem;
+    const char *text;
+    void *state;
+    osp_tactic_sizes sizes;
+} osp_prepared;
+
+typedef struct osp_compiled {
+    osp_context *ctx;
+    const osp_backend_def *backend;
+    osp_precision precision;
+    int32_t threads;       // the budget that tactics are prepared for
+    osp_arena arena;
+    osp_variant variants[8];
+    int32_t variant_count;
+    osp_packed *packed;
+    size_t packed_count, packed_capacity;
+    osp_prepared *prepared;
+    size_t prepared_count, prepared_capacity;
+} osp_compiled;
+
+extern const osp_tactic osp_tactic_view;
+
+void osp_compiled_init(osp_compiled *c, osp_context *ctx, const osp_backend_def *backend,
+                       osp_precision precision, int32_t threads);
+void osp_compiled_free(osp_compiled *c);
+
+// Compiles one more variant. `graph` is inferred and ONNX-level; it is moved in (freed here on
+// failure too). All nodes that no tactic accepts are listed in one UNSUPPORTED error, with reasons.
+// Constants that were packed are marked `dropped`, others copied: after this the graph no longer
+// needs the model's file.
+osp_status osp_compile_variant(osp_compiled *c, osp_graph *graph, int32_t batch, int32_t height,
+                               int32_t width, const osp_pass_options *options, osp_error *err);
+
+// Restores a variant from a plan: graph after passes (moved in, inferred here again), one tactic
+// name and one index into c->packed (or -1) for each node. Whatever does not fit is FORMAT (or
+// STALE for a tactic or pack version that this library does not have).
+osp_status osp_compile_restore(osp_compiled *c, osp_graph *graph, int32_t batch, int32_t height,
+                               int32_t width, const char *const *tactics,
+                               const int32_t *pack_versions, const int32_t *packed,
+                               osp_error *err);
+
+// ---- Running (plan/run.c) -----------------------------------------------------------------------
+
+// One variant in one session: addresses of all operands, and the tactics' session state.
+typedef struct osp_binding osp_binding;
+
+// `memory`: activation_bytes, rounded up to 64, then workspace_bytes; 64-byte aligned; it stays the
+// caller's and may be shared by bindings that never run at the same time. `c` must outlive it.
+osp_status osp_variant_bind(osp_binding **out, const osp_compiled *c, const osp_variant *v,
+                            void *memory, osp_error *err);
+void osp_binding_free(osp_binding **binding);
+size_t osp_variant_memory_bytes(const osp_variant *v);
+
+// Runs all steps. `io`: addresses of graph inputs then outputs (dense, C order); NULL, or an entry
+// NULL: the planned buffer is used. `step_us` (step_count, may be NULL) is added to. Allocates
+// nothing. One thread at a time for each binding; always the same thread is best.
+osp_status osp_binding_run(osp_binding *binding, void *const *io, int32_t threads,
+                           double *step_us, osp_error *err);
+// Planned address of graph input or output i (dense, C order).
+void *osp_binding_input(const osp_binding *binding, int32_t i);
+void *osp_binding_output(const osp_binding *binding, int32_t i);
+
+#endif
