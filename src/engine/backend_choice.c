@@ -1,0 +1,97 @@
+// Options of a build checked, and the backend chosen with its reasons.
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/engine.h"
+
+osp_status osp_engine_options_check(const osp_engine_options *options, osp_engine_options *out,
+                                    osp_error *err)
+{
+    *out = options ? *options : (osp_engine_options){0};
+    const osp_engine_options *o = out;
+    if ((int)o->backend < OSP_BACKEND_AUTO || o->backend > OSP_BACKEND_TENSORRT)
+        OSP_FAIL(err, OSP_ERROR_ARGUMENT, "backend %d: use an osp_backend", (int)o->backend);
+    if ((int)o->precision < OSP_PRECISION_AUTO || o->precision > OSP_PRECISION_BF16)
+        OSP_FAIL(err, OSP_ERROR_ARGUMENT, "precision %d: use an osp_precision", (int)o->precision);
+    if ((int)o->head < 0 || o->head > OSP_HEAD_DETR_PAIR || (int)o->resize < 0 ||
+        o->resize > OSP_RESIZE_STRETCH)
+        OSP_FAIL(err, OSP_ERROR_ARGUMENT, "head %d, resize %d: use an osp_head and an osp_resize",
+                 (int)o->head, (int)o->resize);
+    for (int i = 0; i < 8; i++)
+        if (o->batches[i] < 0 || o->batches[i] > 1024)
+            OSP_FAIL(err, OSP_ERROR_ARGUMENT, "batch %d: use 1 to 1024", o->batches[i]);
+    if (o->height < 0 || o->width < 0 || o->height > 65536 || o->width > 65536)
+        OSP_FAIL(err, OSP_ERROR_ARGUMENT, "size %dx%d: use 1 to 65536", o->height, o->width);
+    if ((o->height == 0) != (o->width == 0))
+        OSP_FAIL(err, OSP_ERROR_ARGUMENT, "size %dx%d: give both height and width", o->height,
+                 o->width);
+    if (o->fixed_input_count < 0 || o->keep_fp32_count < 0 ||
+        (o->fixed_input_count && !o->fixed_inputs) || (o->keep_fp32_count && !o->keep_fp32))
+        OSP_FAIL(err, OSP_ERROR_ARGUMENT, "fixed_inputs or keep_fp32: a count without a list");
+    if (o->builder_level < 0 || o->builder_level > 5 || !(o->tolerance >= 0))
+        OSP_FAIL(err, OSP_ERROR_ARGUMENT, "builder_level %d, tolerance %g: use 0 to 5, and 0 or "
+                                          "more", o->builder_level, (double)o->tolerance);
+    for (size_t i = 0; i < sizeof o->reserved / sizeof o->reserved[0]; i++)
+        if (o->reserved[i])
+            OSP_FAIL(err, OSP_ERROR_ARGUMENT,
+                     "osp_engine_options.reserved is not zero: zero the struct");
+    return OSP_OK;
+}
+
+const osp_backend_def *osp_backend_by_id(osp_backend id)
+{
+    static const osp_backend_def *const all[] = {&osp_backend_reference, &osp_backend_cpu};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (all[i]->id == id)
+            return all[i];
+    return NULL;
+}
+
+static const char *backend_name(osp_backend id)
+{
+    static const char *const names[] = {"auto", "reference", "cpu", "cuda", "tensorrt"};
+    return names[id];
+}
+
+// NULL: usable; else why not.
+static const char *why_not(osp_runtime *runtime, osp_backend id, int32_t device, char *reason,
+                           size_t size)
+{
+    const osp_backend_def *def = osp_backend_by_id(id);
+    if (!def) {
+        snprintf(reason, size, "not part of this library's build");
+        return reason;
+    }
+    return def->probe ? def->probe(&runtime->ctx, device, reason, size) : NULL;
+}
+
+osp_status osp_backend_choose(osp_runtime *runtime, const osp_engine_options *options,
+                              const osp_backend_def **out, char *reason, size_t size,
+                              osp_error *err)
+{
+    static const osp_backend order[] = {OSP_BACKEND_CUDA, OSP_BACKEND_TENSORRT, OSP_BACKEND_CPU};
+    char text[256];
+    reason[0] = 0;
+    if (options->backend != OSP_BACKEND_AUTO) {
+        const char *why = why_not(runtime, options->backend, options->device, text, sizeof text);
+        if (why)
+            OSP_FAIL(err, OSP_ERROR_DEVICE, "backend %s: %s: choose another backend",
+                     backend_name(options->backend), why);
+        *out = osp_backend_by_id(options->backend);
+        return OSP_OK;
+    }
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
+        const char *why = why_not(runtime, order[i], options->device, text, sizeof text);
+        if (!why) {
+            *out = osp_backend_by_id(order[i]);
+            return OSP_OK;
+        }
+        osp_log(&runtime->ctx, OSP_LOG_WARNING, "backend %s is passed over: %s",
+                backend_name(order[i]), why);
+        int n = snprintf(reason + used, size - used, "%s%s: %s", used ? "; " : "",
+                         backend_name(order[i]), why);
+        used += n > 0 && (size_t)n < size - used ? (size_t)n : 0;
+    }
+    OSP_FAIL(err, OSP_ERROR_DEVICE, "no backend can run here: %s", reason);
+}

@@ -1,0 +1,370 @@
+// From a model to an engine: which dimensions are batch, height and width, which inputs are fixed,
+// one graph for each variant, inference, and the shared compiler.
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/engine.h"
+#include "ops/op.h"
+
+// What a free dimension of an input stands for.
+typedef enum role { ROLE_FIXED = 0, ROLE_BATCH, ROLE_HEIGHT, ROLE_WIDTH } role;
+
+typedef struct builder {
+    osp_model *model;
+    const osp_engine_options *options;
+    int32_t image;        // graph input that takes the pixels; -1: none
+    bool batch_free;
+    int32_t batches[8], batch_count;
+    int32_t height, width;
+    uint64_t batched_inputs;  // by position among the inputs that are not fixed
+} builder;
+
+static const osp_tensor *fixed_tensor(const builder *b, const char *name)
+{
+    for (int32_t i = 0; i < b->options->fixed_input_count; i++)
+        if (b->options->fixed_inputs[i].name && !strcmp(b->options->fixed_inputs[i].name, name))
+            return b->options->fixed_inputs + i;
+    return NULL;
+}
+
+static const osp_value *input_value(const builder *b, int32_t i)
+{
+    return b->model->graph.values + b->model->graph.inputs[i];
+}
+
+static osp_status check_fixed_inputs(const builder *b, osp_error *err)
+{
+    for (int32_t f = 0; f < b->options->fixed_input_count; f++) {
+        const osp_tensor *t = b->options->fixed_inputs + f;
+        if (!t->name)
+            OSP_FAIL(err, OSP_ERROR_ARGUMENT, "fixed input %d has no name: name it", f);
+        int32_t i = 0;
+        while (i < b->model->graph.input_count && strcmp(input_value(b, i)->name, t->name))
+            i++;
+        if (i == b->model->graph.input_count)
+            OSP_FAIL(err, OSP_ERROR_ARGUMENT, "fixed input '%s': the model has no such input",
+                     t->name);
+        const osp_value *v = input_value(b, i);
+        if (t->dtype != v->dtype)
+            OSP_FAIL(err, OSP_ERROR_ARGUMENT, "fixed input '%s' is %s, the model wants %s", t->name,
+                     osp_dtype_name(t->dtype), osp_dtype_name(v->dtype));
+        if (t->place == OSP_PLACE_DEVICE || t->rank < 0 || t->rank > OSP_MAX_RANK)
+            OSP_FAIL(err, OSP_ERROR_ARGUMENT, "fixed input '%s': give a host tensor of rank 0 to 8",
+                     t->name);
+    }
+    for (int32_t i = 0; i < b->model->graph.input_count; i++) {
+        const osp_value *v = input_value(b, i);
+        if (b->model->input_fixes[i] && !fixed_tensor(b, v->name))
+            OSP_FAIL(err, OSP_ERROR_UNSUPPORTED,
+                     "input '%s' determines shapes: give it as a fixed input (--fixed-input "
+                     "%s=FILE)",
+                     v->name, v->name);
+    }
+    return OSP_OK;
+}
+
+// The pixels: the first rank-4 float input whose channel dimension is fixed.
+static int32_t find_image(const builder *b)
+{
+    for (int32_t i = 0; i < b->model->graph.input_count; i++) {
+        const osp_value *v = input_value(b, i);
+        if (v->shape.rank == 4 && !fixed_tensor(b, v->name) && v->shape.dims[1] > 0 &&
+            v->shape.dims[1] <= 4 &&
+            (v->dtype == OSP_DTYPE_FLOAT32 || v->dtype == OSP_DTYPE_FLOAT16))
+            return i;
+    }
+    return -1;
+}
+
+static role role_of(const builder *b, int32_t input, int32_t d)
+{
+    static const role of_image[4] = {ROLE_BATCH, ROLE_FIXED, ROLE_HEIGHT, ROLE_WIDTH};
+    const osp_value *v = input_value(b, input);
+    if (v->shape.dims[d] >= 0)
+        return ROLE_FIXED;
+    if (input == b->image)
+        return of_image[d];
+    const char *name = v->dim_names ? v->dim_names[d] : NULL;
+    const osp_value *image = b->image >= 0 ? input_value(b, b->image) : NULL;
+    for (int32_t i = 0; name && image && image->dim_names && i < 4; i++)
+        if (image->dim_names[i] && image->shape.dims[i] < 0 && !strcmp(image->dim_names[i], name))
+            return of_image[i];
+    return d == 0 ? ROLE_BATCH : ROLE_FIXED;
+}
+
+static osp_status check_inputs(builder *b, osp_error *err)
+{
+    int32_t position = 0;
+    for (int32_t i = 0; i < b->model->graph.input_count; i++) {
+        const osp_value *v = input_value(b, i);
+        if (fixed_tensor(b, v->name))
+            continue;
+        if (v->shape.rank < 0)
+            OSP_FAIL(err, OSP_ERROR_UNSUPPORTED,
+                     "input '%s' has no shape: export the model with one", v->name);
+        for (int32_t d = 0; d < v->shape.rank; d++) {
+            role r = role_of(b, i, d);
+            if (r == ROLE_FIXED && v->shape.dims[d] < 0)
+                OSP_FAIL(err, OSP_ERROR_UNSUPPORTED,
+                         "input '%s' leaves dimension %d free, which is neither batch nor the size "
+                         "of an image: export the model with it fixed",
+                         v->name, d);
+            if (r == ROLE_BATCH) {
+                b->batch_free = true;
+                if (position < 64 && d == 0)
+                    b->batched_inputs |= UINT64_C(1) << position;
+            }
+        }
+        position++;
+    }
+    return OSP_OK;
+}
+
+int32_t osp_default_batches(bool gpu, int32_t batches[8])
+{
+    static const int32_t all[] = {1, 2, 4};
+    int32_t count = gpu ? 3 : 1;
+    memcpy(batches, all, (size_t)count * sizeof *all);
+    return count;
+}
+
+static osp_status choose_batches(builder *b, bool gpu, osp_error *err)
+{
+    const int32_t *asked = b->options->batches;
+    int32_t fixed = 0;
+    if (!b->batch_free && b->image >= 0)
+        fixed = (int32_t)osp_i64_min(input_value(b, b->image)->shape.dims[0], INT32_MAX);
+    for (int i = 0; i < 8; i++) {
+        if (!asked[i])
+            continue;
+        if (!b->batch_free && asked[i] != fixed)
+            OSP_FAIL(err, OSP_ERROR_ARGUMENT,
+                     "the model fixes the batch at %d, not %d: export it with a free batch "
+                     "(dynamic axis 0)",
+                     fixed, asked[i]);
+        // Insertion into a rising list without repeats.
+        int32_t at = 0;
+        while (at < b->batch_count && b->batches[at] < asked[i])
+            at++;
+        if (at < b->batch_count && b->batches[at] == asked[i])
+            continue;
+        memmove(b->batches + at + 1, b->batches + at,
+                (size_t)(b->batch_count - at) * sizeof *b->batches);
+        b->batches[at] = asked[i];
+        b->batch_count++;
+    }
+    if (b->batch_count)
+        return OSP_OK;
+    if (b->batch_free)
+        b->batch_count = osp_default_batches(gpu, b->batches);
+    else
+        b->batches[b->batch_count++] = fixed;
+    return OSP_OK;
+}
+
+static osp_status choose_size(builder *b, osp_error *err)
+{
+    const osp_engine_options *o = b->options;
+    const int64_t *dims = b->image >= 0 ? input_value(b, b->image)->shape.dims : NULL;
+    int64_t h = dims ? dims[2] : -1, w = dims ? dims[3] : -1;
+    if (o->height && ((h >= 0 && h != o->height) || (w >= 0 && w != o->width)))
+        OSP_FAIL(err, OSP_ERROR_ARGUMENT,
+                 "the model fixes its input at %lldx%lld, not %dx%d: export it for that size, or "
+                 "with free height and width (dynamic axes 2 and 3)",
+                 (long long)h, (long long)w, o->height, o->width);
+    int32_t asked_h = o->height ? o->height : OSP_DEFAULT_SIZE;
+    int32_t asked_w = o->width ? o->width : OSP_DEFAULT_SIZE;
+    b->height = h >= 0 ? (int32_t)osp_i64_min(h, INT32_MAX) : asked_h;
+    b->width = w >= 0 ? (int32_t)osp_i64_min(w, INT32_MAX) : asked_w;
+    return OSP_OK;
+}
+
+// Turns a graph input into a constant and takes it off the list of inputs.
+static osp_status fix_input(osp_graph *g, osp_vid v, const osp_tensor *t, osp_error *err)
+{
+    osp_shape shape = {.rank = t->rank};
+    for (int32_t d = 0; d < t->rank; d++)
+        shape.dims[d] = t->dims[d];
+    const osp_shape *declared = &g->values[v].shape;
+    bool fits = declared->rank < 0 || declared->rank == shape.rank;
+    for (int32_t d = 0; fits && d < declared->rank; d++)
+        fits = declared->dims[d] < 0 || declared->dims[d] == shape.dims[d];
+    size_t bytes;
+    if (!fits || !osp_shape_bytes(&shape, t->dtype, &bytes) || (bytes && !t->data))
+        OSP_FAIL(err, OSP_ERROR_ARGUMENT, "fixed input '%s' does not have the model's shape",
+                 g->values[v].name);
+    for (int32_t d = 0; d < t->rank; d++)
+        if (t->byte_strides[d])
+            OSP_FAIL(err, OSP_ERROR_ARGUMENT, "fixed input '%s' is strided: make it dense",
+                     g->values[v].name);
+    void *copy = osp_arena_alloc(&g->arena, bytes);
+    if (!copy)
+        OSP_FAIL_MEMORY(err);
+    if (bytes)
+        memcpy(copy, t->data, bytes);
+    g->values[v].shape = shape;
+    g->values[v].data = copy;
+    int32_t kept = 0;
+    for (int32_t i = 0; i < g->input_count; i++)
+        if (g->inputs[i] != v)
+            g->inputs[kept++] = g->inputs[i];
+    g->input_count = kept;
+    return OSP_OK;
+}
+
+static osp_status size_inputs(const builder *b, osp_graph *g, int32_t batch, osp_error *err)
+{
+    const osp_graph *whole = &b->model->graph;
+    for (int32_t i = 0; i < whole->input_count; i++) {
+        osp_value *v = g->values + whole->inputs[i];
+        const osp_tensor *fixed = fixed_tensor(b, v->name);
+        if (fixed) {
+            OSP_TRY(fix_input(g, whole->inputs[i], fixed, err));
+            continue;
+        }
+        for (int32_t d = 0; d < v->shape.rank; d++) {
+            role r = role_of(b, i, d);
+            if (r != ROLE_FIXED)
+                v->shape.dims[d] = r == ROLE_BATCH    ? batch
+                                   : r == ROLE_HEIGHT ? b->height
+                                                      : b->width;
+        }
+    }
+    return OSP_OK;
+}
+
+// The whole model at one batch, inferred.
+static osp_status make_variant(const builder *b, osp_graph *g, int32_t batch, bool allow_opaque,
+                               osp_error *err)
+{
+    OSP_TRY(osp_graph_clone(g, &b->model->graph, err));
+    osp_status status = size_inputs(b, g, batch, err);
+    if (!status)
+        status = osp_graph_infer(g, allow_opaque, err);
+    if (status)
+        osp_graph_free(g);
+    return status;
+}
+
+osp_status osp_model_specialise(osp_graph *out, osp_model *model, const osp_engine_options *options,
+                                osp_error *err)
+{
+    builder b = {.model = model, .options = options};
+    OSP_TRY(check_fixed_inputs(&b, err));
+    b.image = find_image(&b);
+    OSP_TRY(check_inputs(&b, err));
+    OSP_TRY(choose_size(&b, err));
+    return make_variant(&b, out, 1, true, err);
+}
+
+static osp_status build_variant(const builder *b, osp_engine *engine, int32_t batch,
+                                osp_error *err)
+{
+    osp_graph g;
+    OSP_TRY(make_variant(b, &g, batch, false, err));
+    const osp_pass_options passes = {
+        .precision = engine->compiled.precision,
+        .keep_fp32 = b->options->keep_fp32,
+        .keep_fp32_count = b->options->keep_fp32_count,
+    };
+    return osp_compile_variant(&engine->compiled, &g, batch, b->image >= 0 ? b->height : 0,
+                               b->image >= 0 ? b->width : 0, &passes, err);
+}
+
+// Which outputs have the batch in front: those whose first dimension follows it in every variant.
+static uint64_t find_batched_outputs(const osp_compiled *c, bool batch_free)
+{
+    uint64_t bits = 0;
+    const osp_graph *first = &c->variants[0].graph;
+    for (int32_t o = 0; batch_free && o < first->output_count && o < 64; o++) {
+        bool follows = true;
+        for (int32_t i = 0; i < c->variant_count; i++) {
+            const osp_variant *v = c->variants + i;
+            const osp_shape *s = &v->graph.values[v->graph.outputs[o]].shape;
+            follows &= s->rank > 0 && s->dims[0] == v->batch;
+        }
+        bits |= (uint64_t)follows << o;
+    }
+    return bits;
+}
+
+static osp_status build_all(builder *b, osp_engine *engine, osp_error *err)
+{
+    const osp_progress *p = &b->options->progress;
+    for (int32_t i = 0; i < b->batch_count; i++) {
+        if (p->step && !p->step(p->user, "compile", i, b->batch_count))
+            OSP_FAIL(err, OSP_ERROR_CANCELLED, "the build was cancelled");
+        OSP_TRY(build_variant(b, engine, b->batches[i], err));
+    }
+    if (p->step && !p->step(p->user, "compile", b->batch_count, b->batch_count))
+        OSP_FAIL(err, OSP_ERROR_CANCELLED, "the build was cancelled");
+    engine->facts.height = b->image >= 0 ? b->height : OSP_DEFAULT_SIZE;
+    engine->facts.width = b->image >= 0 ? b->width : OSP_DEFAULT_SIZE;
+    engine->facts.batch_free = b->batch_free;
+    engine->facts.batched_inputs = b->batched_inputs;
+    engine->facts.batched_outputs = find_batched_outputs(&engine->compiled, b->batch_free);
+    engine->facts.head = (int32_t)b->options->head;
+    engine->facts.resize = (int32_t)b->options->resize;
+    return osp_engine_describe(engine, err);
+}
+
+static osp_precision choose_precision(osp_precision asked)
+{
+    return asked == OSP_PRECISION_AUTO ? OSP_PRECISION_FP32 : asked;
+}
+
+static osp_status build(osp_engine **out, osp_model *model, const osp_engine_options *given,
+                        osp_error *err)
+{
+    double start = osp_time_us();
+    osp_engine_options options;
+    char reason[512];
+    const osp_backend_def *backend;
+    OSP_TRY(osp_engine_options_check(given, &options, err));
+    OSP_TRY(osp_backend_choose(model->runtime, &options, &backend, reason, sizeof reason, err));
+    builder b = {.model = model, .options = &options};
+    OSP_TRY(check_fixed_inputs(&b, err));
+    b.image = find_image(&b);
+    OSP_TRY(check_inputs(&b, err));
+    OSP_TRY(choose_batches(&b, backend->id == OSP_BACKEND_CUDA, err));
+    OSP_TRY(choose_size(&b, err));
+    osp_engine *engine;
+    OSP_TRY(osp_engine_make(&engine, model->runtime, backend, choose_precision(options.precision),
+                            err));
+    engine->facts.reason = osp_arena_strndup(&engine->arena, reason, strlen(reason));
+    osp_status status = engine->facts.reason ? build_all(&b, engine, err)
+                                             : osp_error_set(err, OSP_ERROR_MEMORY,
+                                                             "out of memory");
+    if (status) {
+        osp_engine_close(&engine);
+        return status;
+    }
+    engine->info.build_ms = (osp_time_us() - start) * 1e-3;
+    *out = engine;
+    return OSP_OK;
+}
+
+osp_status osp_engine_build(osp_engine **out, osp_model *model, const osp_engine_options *options,
+                            osp_error *err)
+{
+    osp_error_clear(err);
+    if (!out || !model)
+        OSP_FAIL(err, OSP_ERROR_ARGUMENT, "osp_engine_build: an argument is NULL");
+    *out = NULL;
+    osp_status status = build(out, model, options, err);
+    if (status)
+        osp_error_prefix(err, "%s", model->label);
+    return status;
+}
+
+osp_status osp_engine_build_memory(osp_engine **out, osp_runtime *runtime, const void *onnx,
+                                   size_t size, const osp_engine_options *options, osp_error *err)
+{
+    if (out)
+        *out = NULL;
+    osp_model *model;
+    OSP_TRY(osp_model_open_memory(&model, runtime, onnx, size, err));
+    osp_status status = osp_engine_build(out, model, options, err);
+    osp_model_close(&model);
+    return status;
+}

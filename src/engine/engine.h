@@ -1,0 +1,49 @@
+// A compiled model: immutable after building or opening, shared by reference count.
+#ifndef OSP_ENGINE_ENGINE_H
+#define OSP_ENGINE_ENGINE_H
+
+#include "engine/model.h"
+#include "plan/file.h"
+#include "vision/names.h"
+
+struct osp_engine {
+    osp_runtime *runtime;
+    atomic_int references;
+    osp_arena arena;        // names, infos, facts
+    osp_compiled compiled;
+    osp_plan_facts facts;
+    osp_engine_info info;
+    char device_key[OSP_DEVICE_KEY_BYTES];
+    osp_tensor_info *inputs, *outputs;
+    osp_file file;          // the plan, mapped; weights are used in place
+    void *bytes;            // the plan, copied from memory
+    osp_names names;        // of classes, from the metadata
+};
+
+enum { OSP_DEFAULT_SIZE = 1280, OSP_DEFAULT_ROWS = 300, OSP_DEFAULT_COLUMNS = 6 };
+
+osp_engine *osp_engine_retain(osp_engine *engine);
+
+// A fresh engine for a backend; released by osp_engine_close.
+osp_status osp_engine_make(osp_engine **out, osp_runtime *runtime,
+                           const osp_backend_def *backend, osp_precision precision,
+                           osp_error *err);
+// Fills infos, class names and head from the compiled variants and facts.
+osp_status osp_engine_describe(osp_engine *engine, osp_error *err);
+
+// Checks ranges and reserved fields; `options` NULL gives zeros.
+osp_status osp_engine_options_check(const osp_engine_options *options, osp_engine_options *out,
+                                    osp_error *err);
+// The backend that `options` and the device allow; `reason` says why others were passed over.
+osp_status osp_backend_choose(osp_runtime *runtime, const osp_engine_options *options,
+                              const osp_backend_def **out, char *reason, size_t size,
+                              osp_error *err);
+const osp_backend_def *osp_backend_by_id(osp_backend id);
+
+// The variants of a model with a free batch where no option says otherwise; returns how many.
+int32_t osp_default_batches(bool gpu, int32_t batches[8]);
+
+// Buffer capacity for an output that shape inference left unknown: 300 rows, 6 columns.
+void osp_output_capacity(const osp_shape *shape, int32_t batch, osp_shape *out);
+
+#endif
