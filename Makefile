@@ -1,0 +1,57 @@
+# A short front for CMake. `make demo` and `make check` install what they lack (scripts/deps).
+BUILD  ?= build
+PREFIX ?= /usr/local
+JOBS   ?= $(shell nproc)
+CMAKE_ARGS ?=
+
+.PHONY: all deps configure build demo check check-models bench fuzz fmt install clean
+all: build
+
+deps:
+	scripts/deps build
+
+# Libraries and program, without the tests.
+build: deps
+	cmake -S . -B $(BUILD) -DOSPREY_TESTS=OFF -DCMAKE_INSTALL_PREFIX=$(PREFIX) $(CMAKE_ARGS)
+	cmake --build $(BUILD) --parallel $(JOBS)
+
+# Boxes in the sample pictures: a table here, drawn pictures in demo-out.
+demo: build
+	$(BUILD)/bin/osprey detect models/osprey-aerial.onnx models/samples -o demo-out
+
+check:
+	scripts/deps test
+	cmake -S . -B $(BUILD) -DOSPREY_TESTS=ON -DCMAKE_INSTALL_PREFIX=$(PREFIX) $(CMAKE_ARGS)
+	cmake --build $(BUILD) --parallel $(JOBS)
+	scripts/test-data
+	ctest --test-dir $(BUILD) --output-on-failure --parallel $(JOBS)
+
+# All conditioned networks, not only the two of `make check`.
+check-models:
+	scripts/deps test
+	cmake -S . -B $(BUILD) -DOSPREY_TESTS=ON $(CMAKE_ARGS)
+	cmake --build $(BUILD) --parallel $(JOBS)
+	scripts/test-data all
+	ctest --test-dir $(BUILD) --output-on-failure -C models -L networks
+
+# Beside ONNX Runtime and OpenVINO, in one run; BENCH_ARGS: see bench/bench.py --help.
+bench: build
+	scripts/deps bench
+	scripts/test-data yolo11n yolo11s yolov8n
+	.cache/venv/bin/python3 bench/bench.py --library $(BUILD)/libosprey.so \
+		--program $(BUILD)/bin/osprey --json $(BUILD)/bench.json $(BENCH_ARGS)
+
+# Ten minutes for each target; SECONDS_EACH=60 make fuzz for less.
+fuzz:
+	scripts/deps ci
+	fuzz/run
+
+fmt:
+	scripts/deps ci
+	scripts/format --fix
+
+install: build
+	cmake --install $(BUILD)
+
+clean:
+	rm -rf $(BUILD) demo-out
