@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""Compares the conditioned networks on Osprey with ONNX Runtime's outputs, part by part.
+
+    compare.py NAME... --cache DIR --library libosprey.so [--backend cpu] [--precision fp32]
+
+expect.py must have written the expectations. The maps before the head, box distances, logits and
+one-to-many outputs: cosine and largest error relative to the range. End-to-end rows are matched as
+a set. A batch of 3 runs in the variant of 4. No step may run by the tactic `ref`.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+
+import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench"))
+from osprey_ctypes import Session  # noqa: E402
+
+LIMITS = {"fp32": (0.99999, 1e-3), "fp16": (0.9995, 5e-2), "bf16": (0.99, 5e-1)}
+MATCH_IOU, MATCH_SCORE = 0.99, 1e-3
+
+
+def similarity(ours, theirs):
+    """Cosine, and the largest difference relative to the range of `theirs`."""
+    a, b = ours.astype(np.float64).ravel(), theirs.astype(np.float64).ravel()
+    cosine = a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-30)
+    return cosine, np.abs(a - b).max() / max(b.max() - b.min(), 1e-30)
+
+
+def iou(box, boxes):
+    """Networks that nobody trained write boxes with x2 < x1 too: corners are sorted first. Boxes
+    whose corners all agree to 0.01 pixels are the same even where they have no area."""
+    same = np.abs(box[:4] - boxes[:, :4]).max(1) <= 0.01
+    box = np.concatenate([np.minimum(box[:2], box[2:4]), np.maximum(box[:2], box[2:4])])
+    boxes = np.concatenate([np.minimum(boxes[:, :2], boxes[:, 2:4]),
+                            np.maximum(boxes[:, :2], boxes[:, 2:4])], axis=1)
+    low = np.maximum(box[:2], boxes[:, :2])
+    high = np.minimum(box[2:4], boxes[:, 2:4])
+    inner = np.clip(high - low, 0, None).prod(1)
+    area = (box[2:4] - box[:2]).prod() + (boxes[:, 2:4] - boxes[:, :2]).prod(1) - inner
+    return np.where(same, 1, inner / np.maximum(area, 1e-12))
+
+
+def corners(rows, size):
+    """Corners in pixels: RT-DETR writes centre and size as fractions of the image's."""
+    rows = rows.copy()
+    rows[:, :4] *= np.array([size[1], size[0], size[1], size[0]], rows.dtype)
+    rows[:, :2], rows[:, 2:4] = (rows[:, :2] - rows[:, 2:4] / 2, rows[:, :2] + rows[:, 2:4] / 2)
+    return rows
+
+
+def unmatched_rows(ours, theirs, size):
+    """Rows of one image without a partner on the other side. Rows whose score is within
+    MATCH_SCORE of the last one's are left out: which of them made it is a matter of rounding.
+    `size` is the image's where boxes are centre and size in fractions of it, otherwise None."""
+    if size:
+        ours, theirs = corners(ours, size), corners(theirs, size)
+    missing = 0
+    for these, those in ((theirs, ours), (ours, theirs)):
+        last = min(these[:, 4].min(), those[:, 4].min())
+        for row in these[these[:, 4] > last + MATCH_SCORE]:
+            near = np.abs(those[:, 4] - row[4]) <= MATCH_SCORE
+            partner = near & (those[:, 5] == row[5]) & (iou(row, those) >= MATCH_IOU)
+            missing += not partner.any()
+    return missing
+
+
+def by_query(values, queries):
+    """Rows of RT-DETR's decoder ordered by the place of their query."""
+    order = np.argsort(queries, axis=1, kind="stable")
+    return np.take_along_axis(values, order[..., None], axis=1)
+
+
+def compare_case(session, folder, limits):
+    """[(part, verdict, text)] of one case."""
+    names = session.output_names()
+    batch = np.load(folder / "input.npy")
+    ours = dict(zip(names, session.run(batch, len(names))))
+    theirs = {name: np.load(folder / f"{name}.npy") for name in names}
+    rows = []
+    common = None
+    if "part_queries" in names:
+        a, b = ours.pop("part_queries"), theirs.pop("part_queries")
+        common = [np.intersect1d(x, y) for x, y in zip(a, b)]
+        for side, queries in ((ours, a), (theirs, b)):
+            for name in ("part_boxes", "part_logits"):
+                side[name] = np.concatenate(
+                    [by_query(side[name][i:i + 1], queries[i:i + 1])[0][
+                        np.isin(np.sort(queries[i]), common[i])] for i in range(len(a))])
+        share = sum(map(len, common)) / a.size
+        rows.append(("queries", share > 0.99, f"{share:.4f} in common"))
+    for name, value in theirs.items():
+        if value.ndim == 3 and value.shape[1:] == (300, 6):
+            size = batch.shape[2:] if "part_boxes" in theirs else None
+            missing = sum(unmatched_rows(x, y, size)
+                          for x, y in zip(ours[name], value))
+            rows.append((name, missing == 0, f"{missing} rows unmatched"))
+            continue
+        if ours[name].shape != value.shape:
+            rows.append((name, False, f"shape {ours[name].shape}, not {value.shape}"))
+            continue
+        cosine, error = similarity(ours[name], value)
+        rows.append((name, cosine >= limits[0] and error <= limits[1],
+                     f"cosine {cosine:.7f}, error {error:.1e}"))
+    return rows
+
+
+def compare(name, args):
+    """Prints one network's lines; returns how many failed."""
+    failed = 0
+    folders = sorted(f for f in (args.cache / name).iterdir() if f.is_dir())
+    for folder in folders:
+        batch, size = folder.name[1:].split("_")
+        height, width = map(int, size.split("x"))
+        session = Session(args.library, str(args.cache / f"{name}.parts.onnx"), height, width,
+                          precision=args.precision, backend=args.backend, threads=args.threads,
+                          batches=(1,) if batch == "1" else (1, 4))
+        variant = 0 if batch == "1" else 1
+        by_ref = sorted({f"{s[1]} ({s[3]})" for s in session.steps(variant) if s[2] == "ref"})
+        rows = compare_case(session, folder, LIMITS[args.precision])
+        if args.backend != "reference":
+            rows.append(("steps", not by_ref,
+                         f"{len(session.steps(variant))} steps, by ref: {'; '.join(by_ref) or 0}"))
+        session.close()
+        for part, fine, text in rows:
+            failed += not fine
+            if not fine or args.verbose:
+                print(f"{name} {folder.name} {part}: {text}{'' if fine else '  FAILED'}")
+        print(f"{name} {folder.name}: {sum(r[1] for r in rows)} of {len(rows)} fine", flush=True)
+    return failed
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p.add_argument("names", nargs="+", metavar="NAME")
+    p.add_argument("--cache", type=pathlib.Path, required=True)
+    p.add_argument("--library", required=True)
+    p.add_argument("--backend", default="cpu")
+    p.add_argument("--precision", default="fp32", choices=LIMITS)
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--verbose", action="store_true")
+    args = p.parse_args()
+    flags = pathlib.Path("/proc/cpuinfo").read_text().split()
+    if args.precision == "bf16" and not {"avx512_bf16", "amx_bf16"} & set(flags):
+        print("compare: skipped: this processor has no bf16 instructions")
+        return 77
+    missing = [n for n in args.names if not (args.cache / n / "expect.json").is_file()]
+    if missing:
+        print(f"compare: {', '.join(missing)}: no expectations in {args.cache}: run expect.py "
+              "first", file=sys.stderr)
+        return 1
+    failed = sum(compare(name, args) for name in args.names)
+    print(json.dumps({"failed": failed}))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
