@@ -3,6 +3,10 @@ BUILD  ?= build
 PREFIX ?= /usr/local
 JOBS   ?= $(shell nproc)
 CMAKE_ARGS ?=
+# Tests run side by side: threads that wait must leave the cores to others instead of spinning.
+CTEST = OMP_WAIT_POLICY=passive ctest --test-dir $(BUILD) --output-on-failure
+
+MAKEFLAGS += --no-print-directory
 
 .PHONY: all deps configure build demo check check-models bench fuzz fmt install clean
 all: build
@@ -24,7 +28,7 @@ check:
 	cmake -S . -B $(BUILD) -DOSPREY_TESTS=ON -DCMAKE_INSTALL_PREFIX=$(PREFIX) $(CMAKE_ARGS)
 	cmake --build $(BUILD) --parallel $(JOBS)
 	scripts/test-data
-	ctest --test-dir $(BUILD) --output-on-failure --parallel $(JOBS)
+	$(CTEST) --parallel $(JOBS)
 
 # All conditioned networks, not only the two of `make check`.
 check-models:
@@ -32,7 +36,7 @@ check-models:
 	cmake -S . -B $(BUILD) -DOSPREY_TESTS=ON $(CMAKE_ARGS)
 	cmake --build $(BUILD) --parallel $(JOBS)
 	scripts/test-data all
-	ctest --test-dir $(BUILD) --output-on-failure -C models -L networks
+	$(CTEST) -C models -L networks
 
 # Beside ONNX Runtime and OpenVINO, in one run; BENCH_ARGS: see bench/bench.py --help.
 bench: build

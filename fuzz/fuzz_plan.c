@@ -22,8 +22,8 @@ static void mend(osp_runtime *runtime, uint8_t *plan, size_t size)
         return;
     }
     if (size >= OSP_PLAN_HEADER_BYTES && plan[AT_KEY]) {
-        const osp_backend_def *backend =
-            osp_backend_by_id((osp_backend)plan_get(plan + AT_BACKEND, 4));
+        const osp_backend_def *backend = osp_backend_by_id(
+            (osp_backend)plan_get(plan + AT_BACKEND, 4));
         char key[OSP_DEVICE_KEY_BYTES] = {0};
         if (backend) {
             backend->device_key(osp_runtime_context(runtime), 0, 1, key, sizeof key);

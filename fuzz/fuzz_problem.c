@@ -12,7 +12,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static bool same_operand(const osp_operand *a, const osp_operand *b)
 {
     return a->dtype == b->dtype && a->layout == b->layout && a->row == b->row &&
-           a->pitch == b->pitch && a->constant == b->constant && osp_shape_equal(&a->shape, &b->shape);
+           a->pitch == b->pitch && a->constant == b->constant &&
+           osp_shape_equal(&a->shape, &b->shape);
 }
 
 static bool same_problem(const osp_problem *a, const osp_problem *b)

@@ -45,8 +45,7 @@ static void make_plan(osp_model *model, osp_backend backend, const char *folder,
     char path[1024];
     osp_error err;
     osp_engine *engine = NULL;
-    osp_engine_options options = {
-        .backend = backend, .height = 16, .width = 16, .batches = {1, 2}};
+    osp_engine_options options = {.backend = backend, .height = 16, .width = 16, .batches = {1, 2}};
     snprintf(path, sizeof path, "%s/plan/%s", folder, stem);
     osp_status status = osp_engine_build(&engine, model, &options, &err);
     if (status) {  // a model that fixes its size or its batch

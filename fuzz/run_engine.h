@@ -69,7 +69,7 @@ static inline void fuzz_fill(uint8_t *dst, size_t bytes, osp_dtype dtype)
 {
     const bool integer = dtype == OSP_DTYPE_INT32 || dtype == OSP_DTYPE_INT64;
     for (size_t i = 0; i < bytes; i++)
-        dst[i] = (uint8_t)(integer                  ? 0
+        dst[i] = (uint8_t)(integer                   ? 0
                            : dtype == OSP_DTYPE_BOOL ? i & 1
                            : i % 4 == 3              ? 0x3F
                                                      : i % 5);

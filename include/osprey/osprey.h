@@ -57,20 +57,20 @@ OSP_API int32_t osp_version(void);
 // Numbers are stable. The comment gives what a caller usually does.
 #define OSP_STATUS_MAP(X)                                                                          \
     X(OK, 0, "done")                                                                               \
-    X(ERROR_ARGUMENT, 1, "a wrong argument")          /* mend the call */                          \
-    X(ERROR_MEMORY, 2, "out of memory")               /* free some, or raise the limit */          \
+    X(ERROR_ARGUMENT, 1, "a wrong argument") /* mend the call */                                   \
+    X(ERROR_MEMORY, 2, "out of memory")      /* free some, or raise the limit */                   \
     X(ERROR_IO, 3, "a file could not be read or written")                                          \
-    X(ERROR_FORMAT, 4, "a malformed file")            /* the file is not what it claims */         \
-    X(ERROR_CORRUPT, 5, "a damaged file")             /* a plan's checksum: build it again */      \
+    X(ERROR_FORMAT, 4, "a malformed file") /* the file is not what it claims */                    \
+    X(ERROR_CORRUPT, 5, "a damaged file")  /* a plan's checksum: build it again */                 \
     X(ERROR_STALE, 6, "a plan for another version or device") /* build it again */                 \
     X(ERROR_LIMIT, 7, "over a limit of the options")                                               \
-    X(ERROR_UNSUPPORTED, 8, "not supported")          /* operator, format or feature */            \
-    X(ERROR_UNTRUSTED, 9, "refused without trust")    /* see osp_engine_options.trust */           \
+    X(ERROR_UNSUPPORTED, 8, "not supported")       /* operator, format or feature */               \
+    X(ERROR_UNTRUSTED, 9, "refused without trust") /* see osp_engine_options.trust */              \
     X(ERROR_DEVICE, 10, "device not available")                                                    \
-    X(ERROR_DEVICE_LOST, 11, "device lost")           /* restart the process */                    \
-    X(ERROR_BUSY, 12, "all slots are taken")          /* wait for a ticket */                      \
+    X(ERROR_DEVICE_LOST, 11, "device lost")  /* restart the process */                             \
+    X(ERROR_BUSY, 12, "all slots are taken") /* wait for a ticket */                               \
     X(ERROR_TIMEOUT, 13, "not finished in time")                                                   \
-    X(ERROR_CANCELLED, 14, "cancelled")               /* by the progress callback */               \
+    X(ERROR_CANCELLED, 14, "cancelled") /* by the progress callback */                             \
     X(ERROR_OVERFLOW, 15, "a result is larger than its buffer")                                    \
     X(ERROR_SYSTEM, 16, "the system or a library refused a call")
 
@@ -145,13 +145,13 @@ typedef struct osp_allocator {
 
 // What one file may cost. 0: the default in brackets.
 typedef struct osp_limits {
-    uint64_t file_bytes;        // [8 GiB] a model with its external data, or a plan
-    uint64_t nodes;             // [200,000] nodes of a graph
-    uint64_t nesting;           // [32] depth of messages in a file
-    uint64_t tensor_bytes;      // [4 GiB] one tensor
-    uint64_t memory_bytes;      // [16 GiB] activations of one session
-    uint64_t fold_elements;     // [64 Mi] elements computed while folding constants
-    uint64_t image_pixels;      // [256 Mi] width x height of a decoded image
+    uint64_t file_bytes;     // [8 GiB] a model with its external data, or a plan
+    uint64_t nodes;          // [200,000] nodes of a graph
+    uint64_t nesting;        // [32] depth of messages in a file
+    uint64_t tensor_bytes;   // [4 GiB] one tensor
+    uint64_t memory_bytes;   // [16 GiB] activations of one session
+    uint64_t fold_elements;  // [64 Mi] elements computed while folding constants
+    uint64_t image_pixels;   // [256 Mi] width x height of a decoded image
     uint64_t reserved[4];
 } osp_limits;
 
@@ -181,16 +181,16 @@ typedef struct osp_counters {
 OSP_API void osp_runtime_counters(const osp_runtime *runtime, osp_counters *out);
 
 typedef struct osp_device_info {
-    osp_backend backend;    // the first backend that AUTO would use on it; CPU for the host
-    int32_t index;          // CUDA ordinal; 0 for the CPU
+    osp_backend backend;  // the first backend that AUTO would use on it; CPU for the host
+    int32_t index;        // CUDA ordinal; 0 for the CPU
     char name[128];
-    int32_t cc_major, cc_minor;     // compute capability; 0 for the CPU
-    int32_t multiprocessors;        // SMs; physical cores for the CPU
-    uint64_t memory_bytes;          // total; 2 GiB where it is unknown
-    uint64_t memory_free_bytes;     // 0 where it is unknown
+    int32_t cc_major, cc_minor;  // compute capability; 0 for the CPU
+    int32_t multiprocessors;     // SMs; physical cores for the CPU
+    uint64_t memory_bytes;       // total; 2 GiB where it is unknown
+    uint64_t memory_free_bytes;  // 0 where it is unknown
     bool memory_known;
     char pci_id[32], uuid[48], isa[32];  // "" where there is none
-    char reason[256];  // why a better backend does not run on it, "" if none
+    char reason[256];                    // why a better backend does not run on it, "" if none
 } osp_device_info;
 
 // Devices are listed at runtime_open: GPUs first, the CPU always last. Out of range: ARGUMENT.
@@ -209,7 +209,7 @@ OSP_API osp_status osp_engine_file_name(const char *prefix, const osp_device_inf
 typedef struct osp_tensor {
     const char *name;  // may be NULL where the position says which
     osp_dtype dtype;
-    int32_t rank;                        // 0..8
+    int32_t rank;  // 0..8
     int64_t dims[OSP_MAX_RANK];
     int64_t byte_strides[OSP_MAX_RANK];  // all 0: dense, C order
     void *data;
@@ -218,8 +218,13 @@ typedef struct osp_tensor {
 } osp_tensor;
 
 typedef enum osp_pixel_format {
-    OSP_PIXEL_RGB = 0, OSP_PIXEL_BGR = 1, OSP_PIXEL_RGBA = 2, OSP_PIXEL_BGRA = 3,
-    OSP_PIXEL_GREY = 4, OSP_PIXEL_NV12 = 5, OSP_PIXEL_I420 = 6
+    OSP_PIXEL_RGB = 0,
+    OSP_PIXEL_BGR = 1,
+    OSP_PIXEL_RGBA = 2,
+    OSP_PIXEL_BGRA = 3,
+    OSP_PIXEL_GREY = 4,
+    OSP_PIXEL_NV12 = 5,
+    OSP_PIXEL_I420 = 6
 } osp_pixel_format;
 
 typedef enum osp_color_matrix { OSP_COLOR_BT601 = 0, OSP_COLOR_BT709 = 1 } osp_color_matrix;
@@ -278,10 +283,10 @@ OSP_API void osp_model_close(osp_model **model);
 typedef struct osp_tensor_info {
     const char *name;
     osp_dtype dtype;
-    int32_t rank;                            // -1: unknown
+    int32_t rank;  // -1: unknown
     int64_t dims[OSP_MAX_RANK];
-    const char *dim_names[OSP_MAX_RANK];     // NULL where it has none
-    bool determines_shapes;                  // must be given as a fixed input
+    const char *dim_names[OSP_MAX_RANK];  // NULL where it has none
+    bool determines_shapes;               // must be given as a fixed input
 } osp_tensor_info;
 
 typedef struct osp_model_info {
@@ -305,17 +310,19 @@ OSP_API osp_status osp_model_operator(const osp_model *model, int32_t i, const c
 
 typedef enum osp_precision {
     OSP_PRECISION_AUTO = 0,  // FP32 on the CPU, FP16 on GPUs that have it
-    OSP_PRECISION_FP32 = 1, OSP_PRECISION_FP16 = 2, OSP_PRECISION_BF16 = 3
+    OSP_PRECISION_FP32 = 1,
+    OSP_PRECISION_FP16 = 2,
+    OSP_PRECISION_BF16 = 3
 } osp_precision;
 
 typedef enum osp_head {
-    OSP_HEAD_AUTO = 0,     // metadata, else the output's shape; an ambiguous shape is an error
-    OSP_HEAD_NONE = 1,     // not a detector
-    OSP_HEAD_END2END = 2,  // (N,K,6): x1 y1 x2 y2 score class, in input pixels
-    OSP_HEAD_YOLO8 = 3,    // (N,4+nc,A): cx cy w h in input pixels, class scores
-    OSP_HEAD_YOLO5 = 4,    // (N,A,5+nc): cx cy w h objectness, class scores
-    OSP_HEAD_DETR = 5,     // (N,K,6): cx cy w h normalised, score, class (Ultralytics RT-DETR)
-    OSP_HEAD_DETR_PAIR = 6 // (N,K,4) normalised cx cy w h, and (N,K,nc) logits
+    OSP_HEAD_AUTO = 0,      // metadata, else the output's shape; an ambiguous shape is an error
+    OSP_HEAD_NONE = 1,      // not a detector
+    OSP_HEAD_END2END = 2,   // (N,K,6): x1 y1 x2 y2 score class, in input pixels
+    OSP_HEAD_YOLO8 = 3,     // (N,4+nc,A): cx cy w h in input pixels, class scores
+    OSP_HEAD_YOLO5 = 4,     // (N,A,5+nc): cx cy w h objectness, class scores
+    OSP_HEAD_DETR = 5,      // (N,K,6): cx cy w h normalised, score, class (Ultralytics RT-DETR)
+    OSP_HEAD_DETR_PAIR = 6  // (N,K,4) normalised cx cy w h, and (N,K,nc) logits
 } osp_head;
 
 typedef enum osp_resize {
@@ -332,22 +339,22 @@ typedef struct osp_progress {
 
 typedef struct osp_engine_options {
     osp_backend backend;
-    int32_t device;        // CUDA ordinal
+    int32_t device;  // CUDA ordinal
     osp_precision precision;
-    int32_t batches[8];    // one variant each; all 0: 1, 2, 4 on a GPU, 1 on the CPU, where free
-    int32_t height, width; // where the model leaves them free; 0: 1280
-    uint64_t workspace_bytes;  // 0: the smaller of 90 % of the device's memory and what is free
-    int32_t builder_level;     // tensorrt: 1..5; 0: its default
-    float tolerance;           // cuda: largest difference from FP32, relative to the range
-    const char *cache_file;    // timing cache; NULL: none
-    const char *const *keep_fp32;     // names of nodes to leave in FP32
+    int32_t batches[8];     // one variant each; all 0: 1, 2, 4 on a GPU, 1 on the CPU, where free
+    int32_t height, width;  // where the model leaves them free; 0: 1280
+    uint64_t workspace_bytes;      // 0: the smaller of 90 % of the device's memory and what is free
+    int32_t builder_level;         // tensorrt: 1..5; 0: its default
+    float tolerance;               // cuda: largest difference from FP32, relative to the range
+    const char *cache_file;        // timing cache; NULL: none
+    const char *const *keep_fp32;  // names of nodes to leave in FP32
     int32_t keep_fp32_count;
     int32_t fixed_input_count;
-    const osp_tensor *fixed_inputs;   // by name: inputs that determine shapes; copied
+    const osp_tensor *fixed_inputs;  // by name: inputs that determine shapes; copied
     osp_head head;
     osp_resize resize;
-    osp_switch trust;          // open a plan that TensorRT will treat as code
-    osp_switch borrow;         // open_memory: keep using the caller's bytes until the engine closes
+    osp_switch trust;   // open a plan that TensorRT will treat as code
+    osp_switch borrow;  // open_memory: keep using the caller's bytes until the engine closes
     osp_progress progress;
     uint64_t reserved[6];
 } osp_engine_options;
@@ -387,15 +394,15 @@ typedef struct osp_engine_info {
     const char *reason;      // why better backends were passed over; "" if none
     const char *device_key;  // what a plan of it is tied to
     int32_t batch_min, batch_opt, batch_max;
-    bool batch_free;         // any n from 1 to batch_max may be run
+    bool batch_free;                                      // any n from 1 to batch_max may be run
     int32_t inputs, outputs, variants, steps, steps_ref;  // steps_ref: by the plain kernels
     uint64_t weight_bytes, activation_bytes;  // activations of the largest variant, a session each
-    uint64_t plan_bytes;     // 0 before it was saved or opened
+    uint64_t plan_bytes;                      // 0 before it was saved or opened
     double build_ms, open_ms;
     osp_head head;
     osp_resize resize;
-    int32_t classes;         // number of class names; 0: unknown
-    bool from_cache;         // osp_engine_open_cached found it
+    int32_t classes;  // number of class names; 0: unknown
+    bool from_cache;  // osp_engine_open_cached found it
     uint64_t reserved[4];
 } osp_engine_info;
 
@@ -408,7 +415,7 @@ OSP_API osp_status osp_engine_output(const osp_engine *engine, int32_t i, osp_te
 OSP_API const char *osp_engine_class_name(const osp_engine *engine, int32_t class_id);  // or NULL
 
 typedef struct osp_step_info {
-    const char *name;     // of the node it came from
+    const char *name;  // of the node it came from
     const char *op;
     const char *tactic;
     const char *problem;  // one line of text
@@ -489,20 +496,20 @@ typedef struct osp_detection {
     float x1, y1, x2, y2;  // pixels of the source image, clipped to it
     float score;
     int32_t class_id;
-    int32_t image;         // index into the images of the call
+    int32_t image;  // index into the images of the call
     int32_t reserved32;
-    float reserved[4];     // for masks, key points, angles
+    float reserved[4];  // for masks, key points, angles
 } osp_detection;
 
 typedef struct osp_detector_options {
-    float score_threshold;    // 0: 0.25; negative: 0
-    float iou_threshold;      // 0: 0.7; negative: 0
-    int32_t max_detections;   // an image; 0: 300
-    osp_head head;            // AUTO: as the engine says
-    osp_resize resize;        // AUTO: stretch for DETR heads, letterbox for all others
-    osp_switch class_agnostic;      // ON: NMS across classes
-    const int32_t *classes;         // keep only these; copied
-    int32_t class_count;            // 0: all
+    float score_threshold;      // 0: 0.25; negative: 0
+    float iou_threshold;        // 0: 0.7; negative: 0
+    int32_t max_detections;     // an image; 0: 300
+    osp_head head;              // AUTO: as the engine says
+    osp_resize resize;          // AUTO: stretch for DETR heads, letterbox for all others
+    osp_switch class_agnostic;  // ON: NMS across classes
+    const int32_t *classes;     // keep only these; copied
+    int32_t class_count;        // 0: all
     int32_t reserved32;
     osp_session_options session;
     uint64_t reserved[4];

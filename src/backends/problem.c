@@ -323,5 +323,6 @@ void osp_problem_cost(const osp_problem *p, double *flops, double *bytes)
     else if (b && !strcmp(p->op->type, "MatMul") && a->rank)
         *flops = 2 * results * (double)a->dims[a->rank - 1];
     else if (b && !strcmp(p->op->type, "Gemm") && a->rank == 2)
-        *flops = 2 * results * (double)a->dims[0] * (double)a->dims[1] / (double)(dst->dims[0] ? dst->dims[0] : 1);
+        *flops = 2 * results * (double)a->dims[0] * (double)a->dims[1] /
+                 (double)(dst->dims[0] ? dst->dims[0] : 1);
 }

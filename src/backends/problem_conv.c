@@ -10,9 +10,9 @@
 #include "backends/problem_text.h"
 #include "ops/internal.h"
 
-static const char *const act_names[] = {"none",         "relu",       "silu", "leaky_relu",
-                                        "sigmoid",      "hard_sigmoid", "hard_swish", "clip",
-                                        "tanh",         "gelu",       "gelu_tanh"};
+static const char *const act_names[] = {"none",    "relu",         "silu",       "leaky_relu",
+                                        "sigmoid", "hard_sigmoid", "hard_swish", "clip",
+                                        "tanh",    "gelu",         "gelu_tanh"};
 
 // Numbers in their order. A field that has its default is not written; `same` names the field
 // whose value is the default (-1: `otherwise`).
@@ -21,13 +21,12 @@ static const struct {
     const char *name;
     int32_t same;
     int64_t otherwise, low;
-} fields[FIELDS] = {
-    [N] = {"n", -1, -1, 0},   [IC] = {"ic", -1, -1, 1}, [IH] = {"ih", -1, -1, 1},
-    [IW] = {"iw", -1, -1, 1}, [OC] = {"oc", -1, -1, 1}, [KH] = {"kh", -1, -1, 1},
-    [KW] = {"kw", KH, 0, 1},  [SH] = {"sh", -1, 1, 1},  [SW] = {"sw", SH, 0, 1},
-    [PH] = {"ph", -1, 0, 0},  [PW] = {"pw", PH, 0, 0},  [PE] = {"pe", PH, 0, 0},
-    [PF] = {"pf", PW, 0, 0},  [DH] = {"dh", -1, 1, 1},  [DW] = {"dw", DH, 0, 1},
-    [G] = {"g", -1, 1, 1}};
+} fields[FIELDS] = {[N] = {"n", -1, -1, 0},   [IC] = {"ic", -1, -1, 1}, [IH] = {"ih", -1, -1, 1},
+                    [IW] = {"iw", -1, -1, 1}, [OC] = {"oc", -1, -1, 1}, [KH] = {"kh", -1, -1, 1},
+                    [KW] = {"kw", KH, 0, 1},  [SH] = {"sh", -1, 1, 1},  [SW] = {"sw", SH, 0, 1},
+                    [PH] = {"ph", -1, 0, 0},  [PW] = {"pw", PH, 0, 0},  [PE] = {"pe", PH, 0, 0},
+                    [PF] = {"pf", PW, 0, 0},  [DH] = {"dh", -1, 1, 1},  [DW] = {"dw", DH, 0, 1},
+                    [G] = {"g", -1, 1, 1}};
 enum { MOST = 1 << 30 };
 
 static bool has_numbers(int32_t act)
@@ -75,8 +74,8 @@ static bool view_of(const osp_problem *p, conv_view *c)
 {
     *c = (conv_view){0};
     c->fused = !strcmp(p->op->type, "FusedConv");
-    if ((!c->fused && (strcmp(p->op->type, "Conv") != 0 || p->op->domain[0])) ||
-        p->src_count < 2 || p->src_count > 4 || p->dst_count != 1)
+    if ((!c->fused && (strcmp(p->op->type, "Conv") != 0 || p->op->domain[0])) || p->src_count < 2 ||
+        p->src_count > 4 || p->dst_count != 1)
         return false;
     c->conv = p->attrs;
     c->src = p->src;
@@ -176,12 +175,22 @@ bool osp_problem_print_conv(const osp_problem *p, osp_text *t)
         return false;
     const osp_window *h = c.conv->window, *w = c.conv->window + 1;
     const int64_t *src = c.src->shape.dims;
-    const int64_t v[FIELDS] = {
-        [N] = src[0],       [IC] = src[1],         [IH] = src[2],       [IW] = src[3],
-        [OC] = c.weights->shape.dims[0],
-        [KH] = h->size,     [KW] = w->size,        [SH] = h->stride,    [SW] = w->stride,
-        [PH] = h->pad_begin, [PW] = w->pad_begin,  [PE] = h->pad_end,   [PF] = w->pad_end,
-        [DH] = h->dilation, [DW] = w->dilation,    [G] = c.conv->group};
+    const int64_t v[FIELDS] = {[N] = src[0],
+                               [IC] = src[1],
+                               [IH] = src[2],
+                               [IW] = src[3],
+                               [OC] = c.weights->shape.dims[0],
+                               [KH] = h->size,
+                               [KW] = w->size,
+                               [SH] = h->stride,
+                               [SW] = w->stride,
+                               [PH] = h->pad_begin,
+                               [PW] = w->pad_begin,
+                               [PE] = h->pad_end,
+                               [PF] = w->pad_end,
+                               [DH] = h->dilation,
+                               [DW] = w->dilation,
+                               [G] = c.conv->group};
     if (!is_regular(&c, v))
         return false;
     osp_text_add(t, "conv");
@@ -360,9 +369,10 @@ static bool make_problem(osp_problem *out, const scanned *s, void *attrs)
         fits &= set_pixels(out->src + 3, s->dtype, &dst, s->as);
     const osp_conv_attrs conv = attrs_of(s->v);
     if (fused)
-        *(osp_fused_conv_attrs *)attrs = (osp_fused_conv_attrs){
-            conv, s->act, s->alpha, s->beta,
-            s->before ? OSP_RESIDUAL_BEFORE : s->add ? OSP_RESIDUAL_AFTER : OSP_RESIDUAL_NONE};
+        *(osp_fused_conv_attrs *)attrs = (osp_fused_conv_attrs){conv, s->act, s->alpha, s->beta,
+                                                                s->before ? OSP_RESIDUAL_BEFORE
+                                                                : s->add  ? OSP_RESIDUAL_AFTER
+                                                                          : OSP_RESIDUAL_NONE};
     else
         *(osp_conv_attrs *)attrs = conv;
     return fits;

@@ -17,11 +17,11 @@ enum { OSP_MAX_OPERANDS = 64 };
 // (element e of the dense order of its layout is at e / row * pitch + e % row). CHANNELS_LAST: a
 // row is a pixel and row is C; PLAIN: a row is some trailing dims. Dense: row == pitch.
 typedef struct osp_operand {
-    osp_dtype dtype;        // UNKNOWN: left out
-    osp_shape shape;        // logical, N,C,H,W for rank 4
+    osp_dtype dtype;  // UNKNOWN: left out
+    osp_shape shape;  // logical, N,C,H,W for rank 4
     osp_layout layout;
     int64_t row, pitch;
-    bool constant;          // known at build (weights), else an activation; always dense and plain
+    bool constant;  // known at build (weights), else an activation; always dense and plain
 } osp_operand;
 
 typedef struct osp_problem {
@@ -43,14 +43,14 @@ typedef struct osp_launch {
     void *const *src;
     void *const *dst;
     const void *packed;
-    void *workspace;   // 64-byte aligned
-    void *session;     // made by `bind`
-    int32_t threads;   // how many may compute
+    void *workspace;  // 64-byte aligned
+    void *session;    // made by `bind`
+    int32_t threads;  // how many may compute
 } osp_launch;
 
 typedef struct osp_tactic {
-    const char *name;       // algorithm, type, tile, stages
-    int32_t pack_version;   // goes up when the packed form changes: older plans become stale
+    const char *name;      // algorithm, type, tile, stages
+    int32_t pack_version;  // goes up when the packed form changes: older plans become stale
     const char *(*refuse)(const osp_problem *p);  // NULL: accepts; else a constant reason
     // All but launch may be NULL where there is nothing to do.
     osp_status (*prepare)(const osp_problem *p, osp_context *ctx, int32_t threads, void **state,

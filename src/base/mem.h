@@ -32,10 +32,10 @@ typedef struct osp_arena {
 } osp_arena;
 
 void osp_arena_init(osp_arena *arena, osp_mem *mem);
-void osp_arena_free(osp_arena *arena);  // everything at once; the arena can be used again
+void osp_arena_free(osp_arena *arena);   // everything at once; the arena can be used again
 void osp_arena_reset(osp_arena *arena);  // the same, but one chunk stays for what comes next
-void *osp_arena_alloc(osp_arena *arena, size_t bytes);                // 16-byte aligned, cleared
-void *osp_arena_array(osp_arena *arena, size_t count, size_t size);   // overflow-checked
+void *osp_arena_alloc(osp_arena *arena, size_t bytes);               // 16-byte aligned, cleared
+void *osp_arena_array(osp_arena *arena, size_t count, size_t size);  // overflow-checked
 char *osp_arena_strndup(osp_arena *arena, const char *text, size_t length);
 char *osp_arena_printf(osp_arena *arena, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -127,8 +127,7 @@ static bool init_condition(pthread_cond_t *condition)
 osp_status osp_worker_open(osp_worker **out, osp_context *ctx, int32_t capacity, osp_error *err)
 {
     *out = NULL;
-    osp_worker *w =
-        osp_mem_calloc(&ctx->mem, 1, sizeof *w + (size_t)capacity * sizeof w->jobs[0]);
+    osp_worker *w = osp_mem_calloc(&ctx->mem, 1, sizeof *w + (size_t)capacity * sizeof w->jobs[0]);
     if (!w)
         OSP_FAIL_MEMORY(err);
     w->ctx = ctx;

@@ -31,7 +31,7 @@ typedef struct osp_job {
 
 // `capacity`: jobs that may wait at once. No memory is taken after this call.
 osp_status osp_worker_open(osp_worker **out, osp_context *ctx, int32_t capacity, osp_error *err);
-void osp_worker_close(osp_worker **worker);               // runs what was submitted, then joins
+void osp_worker_close(osp_worker **worker);  // runs what was submitted, then joins
 osp_status osp_worker_submit(osp_worker *worker, osp_job *job);  // OSP_ERROR_BUSY: queue is full
 bool osp_worker_done(osp_worker *worker, uint64_t number);
 // false: not finished within timeout_ms (negative: for ever).

@@ -29,8 +29,10 @@ osp_status osp_engine_options_check(const osp_engine_options *options, osp_engin
         (o->fixed_input_count && !o->fixed_inputs) || (o->keep_fp32_count && !o->keep_fp32))
         OSP_FAIL(err, OSP_ERROR_ARGUMENT, "fixed_inputs or keep_fp32: a count without a list");
     if (o->builder_level < 0 || o->builder_level > 5 || !(o->tolerance >= 0))
-        OSP_FAIL(err, OSP_ERROR_ARGUMENT, "builder_level %d, tolerance %g: use 0 to 5, and 0 or "
-                                          "more", o->builder_level, (double)o->tolerance);
+        OSP_FAIL(err, OSP_ERROR_ARGUMENT,
+                 "builder_level %d, tolerance %g: use 0 to 5, and 0 or "
+                 "more",
+                 o->builder_level, (double)o->tolerance);
     for (size_t i = 0; i < sizeof o->reserved / sizeof o->reserved[0]; i++)
         if (o->reserved[i])
             OSP_FAIL(err, OSP_ERROR_ARGUMENT,

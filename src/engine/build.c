@@ -12,7 +12,7 @@ typedef enum role { ROLE_FIXED = 0, ROLE_BATCH, ROLE_HEIGHT, ROLE_WIDTH } role;
 typedef struct builder {
     osp_model *model;
     const osp_engine_options *options;
-    int32_t image;        // graph input that takes the pixels; -1: none
+    int32_t image;  // graph input that takes the pixels; -1: none
     bool batch_free;
     int32_t batches[8], batch_count;
     int32_t height, width;
@@ -257,8 +257,7 @@ osp_status osp_model_specialise(osp_graph *out, osp_model *model, const osp_engi
     return make_variant(&b, out, 1, true, err);
 }
 
-static osp_status build_variant(const builder *b, osp_engine *engine, int32_t batch,
-                                osp_error *err)
+static osp_status build_variant(const builder *b, osp_engine *engine, int32_t batch, osp_error *err)
 {
     osp_graph g;
     OSP_TRY(make_variant(b, &g, batch, false, err));
@@ -332,9 +331,9 @@ static osp_status build(osp_engine **out, osp_model *model, const osp_engine_opt
     OSP_TRY(osp_engine_make(&engine, model->runtime, backend, choose_precision(options.precision),
                             err));
     engine->facts.reason = osp_arena_strndup(&engine->arena, reason, strlen(reason));
-    osp_status status = engine->facts.reason ? build_all(&b, engine, err)
-                                             : osp_error_set(err, OSP_ERROR_MEMORY,
-                                                             "out of memory");
+    osp_status status = engine->facts.reason
+                            ? build_all(&b, engine, err)
+                            : osp_error_set(err, OSP_ERROR_MEMORY, "out of memory");
     if (status) {
         osp_engine_close(&engine);
         return status;

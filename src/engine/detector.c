@@ -19,10 +19,10 @@ struct osp_detector {
     osp_postprocess *post;
     osp_arena arena;
     osp_resize resize;
-    int32_t batch;         // images in one run
-    float *pixels;         // one image in float32, for engines that take float16
-    osp_tensor *outputs;   // scratch: all outputs of the engine
-    flight *flights;       // by slot
+    int32_t batch;        // images in one run
+    float *pixels;        // one image in float32, for engines that take float16
+    osp_tensor *outputs;  // scratch: all outputs of the engine
+    flight *flights;      // by slot
     osp_run_stats stats;
 };
 
@@ -86,8 +86,8 @@ static osp_status open_parts(osp_detector *d, const osp_detector_options *o, osp
         .class_count = o->class_count,
     };
     OSP_TRY(osp_postprocess_open(&d->post, ctx, &post, err));
-    OSP_TRY(osp_letterboxer_open(&d->letterboxer, ctx, engine->facts.width, engine->facts.height,
-                                 err));
+    OSP_TRY(
+        osp_letterboxer_open(&d->letterboxer, ctx, engine->facts.width, engine->facts.height, err));
     OSP_TRY(osp_session_open(&d->session, d->engine, &o->session, err));
     d->batch = engine->info.batch_max > 0 ? engine->info.batch_max : 1;
     d->outputs = osp_arena_array(&d->arena, (size_t)engine->info.outputs, sizeof *d->outputs);
@@ -98,8 +98,8 @@ static osp_status open_parts(osp_detector *d, const osp_detector_options *o, osp
     if (!d->outputs || !d->flights || (engine->inputs->dtype == OSP_DTYPE_FLOAT16 && !d->pixels))
         OSP_FAIL_MEMORY(err);
     for (int32_t i = 0; i < d->session->depth; i++) {
-        d->flights[i].geometry =
-            osp_arena_array(&d->arena, (size_t)d->batch, sizeof *d->flights[i].geometry);
+        d->flights[i].geometry = osp_arena_array(&d->arena, (size_t)d->batch,
+                                                 sizeof *d->flights[i].geometry);
         if (!d->flights[i].geometry)
             OSP_FAIL_MEMORY(err);
     }
@@ -170,8 +170,8 @@ static osp_status put_image(osp_detector *d, const osp_image *image, void *input
     if (!d->pixels)
         return osp_letterboxer_run(d->letterboxer, image, d->resize, OSP_LETTERBOX_F32_CHW,
                                    (float *)input + (size_t)i * count, geometry, err);
-    OSP_TRY(osp_letterboxer_run(d->letterboxer, image, d->resize, OSP_LETTERBOX_F32_CHW,
-                                d->pixels, geometry, err));
+    OSP_TRY(osp_letterboxer_run(d->letterboxer, image, d->resize, OSP_LETTERBOX_F32_CHW, d->pixels,
+                                geometry, err));
     uint16_t *dst = (uint16_t *)input + (size_t)i * count;
     for (size_t p = 0; p < count; p++)
         dst[p] = osp_float_to_half(d->pixels[p]);
@@ -247,8 +247,8 @@ osp_status osp_detector_wait(osp_detector *d, osp_ticket ticket, int64_t timeout
     return collect(d, ticket, timeout_ms, 0, out, capacity, count, err);
 }
 
-osp_status osp_detector_run(osp_detector *d, const osp_image *images, int32_t n,
-                            osp_detection *out, size_t capacity, size_t *count, osp_error *err)
+osp_status osp_detector_run(osp_detector *d, const osp_image *images, int32_t n, osp_detection *out,
+                            size_t capacity, size_t *count, osp_error *err)
 {
     osp_error_clear(err);
     if (!d || !count || n < 0 || (n && !images) || (capacity && !out))

@@ -9,9 +9,8 @@ osp_engine *osp_engine_retain(osp_engine *engine)
     return engine;
 }
 
-osp_status osp_engine_make(osp_engine **out, osp_runtime *runtime,
-                           const osp_backend_def *backend, osp_precision precision,
-                           osp_error *err)
+osp_status osp_engine_make(osp_engine **out, osp_runtime *runtime, const osp_backend_def *backend,
+                           osp_precision precision, osp_error *err)
 {
     osp_engine *engine = osp_mem_calloc(&runtime->ctx.mem, 1, sizeof *engine);
     if (!engine)
@@ -53,14 +52,14 @@ void osp_output_capacity(const osp_shape *shape, int32_t batch, osp_shape *out)
         *out = (osp_shape){.rank = 3, .dims = {-1, -1, -1}};
     for (int32_t d = 0; d < out->rank; d++)
         if (out->dims[d] < 0)
-            out->dims[d] = out->rank == 3 && d == 0   ? batch
-                           : d == out->rank - 1       ? OSP_DEFAULT_COLUMNS
-                                                      : OSP_DEFAULT_ROWS;
+            out->dims[d] = out->rank == 3 && d == 0 ? batch
+                           : d == out->rank - 1     ? OSP_DEFAULT_COLUMNS
+                                                    : OSP_DEFAULT_ROWS;
 }
 
 // Infos as the caller sees them: -1 in front where the batch is free.
-static osp_tensor_info *describe_tensors(osp_engine *engine, const osp_graph *g,
-                                         const osp_vid *ids, int32_t count, uint64_t batched)
+static osp_tensor_info *describe_tensors(osp_engine *engine, const osp_graph *g, const osp_vid *ids,
+                                         int32_t count, uint64_t batched)
 {
     osp_tensor_info *infos = osp_arena_array(&engine->arena, (size_t)count, sizeof *infos);
     for (int32_t i = 0; infos && i < count; i++) {
@@ -80,8 +79,7 @@ static uint64_t weight_bytes(const osp_compiled *c)
     const osp_graph *g = &c->variants[0].graph;
     for (size_t v = 0; v < g->value_count; v++) {
         size_t bytes;
-        if (g->values[v].data &&
-            osp_shape_bytes(&g->values[v].shape, g->values[v].dtype, &bytes))
+        if (g->values[v].data && osp_shape_bytes(&g->values[v].shape, g->values[v].dtype, &bytes))
             total += bytes;
     }
     return total;
@@ -93,8 +91,8 @@ static bool same_tensor(const osp_value *a, const osp_variant *va, const osp_val
 {
     if (a->dtype != b->dtype || a->shape.rank != b->shape.rank || strcmp(a->name, b->name))
         return false;
-    if (batched && (a->shape.rank < 1 || a->shape.dims[0] != va->batch ||
-                    b->shape.dims[0] != vb->batch))
+    if (batched &&
+        (a->shape.rank < 1 || a->shape.dims[0] != va->batch || b->shape.dims[0] != vb->batch))
         return false;
     for (int32_t d = batched ? 1 : 0; d < a->shape.rank; d++)
         if (a->shape.dims[d] != b->shape.dims[d])
@@ -112,18 +110,18 @@ static osp_status check_variants(const osp_engine *engine, osp_error *err)
     bool fits = !facts->batch_free ? c->variant_count == 1 : a->batch >= 1;
     for (int32_t v = 0; fits && v < c->variant_count; v++) {
         const osp_variant *b = c->variants + v;
-        fits = b->graph.input_count == g->input_count &&
-               b->graph.output_count == g->output_count && (v == 0 || b[-1].batch < b->batch);
+        fits = b->graph.input_count == g->input_count && b->graph.output_count == g->output_count &&
+               (v == 0 || b[-1].batch < b->batch);
         for (int32_t i = 0; fits && i < g->input_count; i++)
-            fits = same_tensor(g->values + g->inputs[i], a, b->graph.values + b->graph.inputs[i],
-                               b, facts->batch_free && i < 64 && (facts->batched_inputs >> i & 1));
+            fits = same_tensor(g->values + g->inputs[i], a, b->graph.values + b->graph.inputs[i], b,
+                               facts->batch_free && i < 64 && (facts->batched_inputs >> i & 1));
         for (int32_t i = 0; fits && i < g->output_count; i++)
-            fits = same_tensor(g->values + g->outputs[i], a,
-                               b->graph.values + b->graph.outputs[i], b,
-                               facts->batch_free && i < 64 && (facts->batched_outputs >> i & 1));
+            fits = same_tensor(g->values + g->outputs[i], a, b->graph.values + b->graph.outputs[i],
+                               b, facts->batch_free && i < 64 && (facts->batched_outputs >> i & 1));
     }
     if (!fits)
-        OSP_FAIL(err, OSP_ERROR_FORMAT, "the plan's variants do not fit each other: build it again");
+        OSP_FAIL(err, OSP_ERROR_FORMAT,
+                 "the plan's variants do not fit each other: build it again");
     return OSP_OK;
 }
 
@@ -213,17 +211,19 @@ const char *osp_engine_class_name(const osp_engine *engine, int32_t class_id)
     return class_id >= 0 && class_id < engine->info.classes ? engine->names.name[class_id] : NULL;
 }
 
-osp_status osp_engine_step(const osp_engine *engine, int32_t variant, int32_t i,
-                           osp_step_info *out)
+osp_status osp_engine_step(const osp_engine *engine, int32_t variant, int32_t i, osp_step_info *out)
 {
     const osp_compiled *c = &engine->compiled;
-    if (variant < 0 || variant >= c->variant_count || i < 0 ||
-        i >= c->variants[variant].step_count)
+    if (variant < 0 || variant >= c->variant_count || i < 0 || i >= c->variants[variant].step_count)
         return OSP_ERROR_ARGUMENT;
     const osp_variant *v = c->variants + variant;
     const osp_step *s = v->steps + i;
     const osp_node *node = v->graph.nodes + s->node;
-    *out = (osp_step_info){.name = node->name, .op = node->type, .tactic = s->tactic->name,
-                           .problem = s->text, .flops = s->flops, .bytes = s->bytes};
+    *out = (osp_step_info){.name = node->name,
+                           .op = node->type,
+                           .tactic = s->tactic->name,
+                           .problem = s->text,
+                           .flops = s->flops,
+                           .bytes = s->bytes};
     return OSP_OK;
 }

@@ -9,15 +9,15 @@
 struct osp_engine {
     osp_runtime *runtime;
     atomic_int references;
-    osp_arena arena;        // names, infos, facts
+    osp_arena arena;  // names, infos, facts
     osp_compiled compiled;
     osp_plan_facts facts;
     osp_engine_info info;
     char device_key[OSP_DEVICE_KEY_BYTES];
     osp_tensor_info *inputs, *outputs;
-    osp_file file;          // the plan, mapped; weights are used in place
-    void *bytes;            // the plan, copied from memory
-    osp_names names;        // of classes, from the metadata
+    osp_file file;    // the plan, mapped; weights are used in place
+    void *bytes;      // the plan, copied from memory
+    osp_names names;  // of classes, from the metadata
 };
 
 enum { OSP_DEFAULT_SIZE = 1280, OSP_DEFAULT_ROWS = 300, OSP_DEFAULT_COLUMNS = 6 };
@@ -25,9 +25,8 @@ enum { OSP_DEFAULT_SIZE = 1280, OSP_DEFAULT_ROWS = 300, OSP_DEFAULT_COLUMNS = 6 
 osp_engine *osp_engine_retain(osp_engine *engine);
 
 // A fresh engine for a backend; released by osp_engine_close.
-osp_status osp_engine_make(osp_engine **out, osp_runtime *runtime,
-                           const osp_backend_def *backend, osp_precision precision,
-                           osp_error *err);
+osp_status osp_engine_make(osp_engine **out, osp_runtime *runtime, const osp_backend_def *backend,
+                           osp_precision precision, osp_error *err);
 // Fills infos, class names and head from the compiled variants and facts.
 osp_status osp_engine_describe(osp_engine *engine, osp_error *err);
 

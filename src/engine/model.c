@@ -8,8 +8,7 @@
 
 void osp_tensor_info_of(const osp_value *value, osp_tensor_info *out)
 {
-    *out = (osp_tensor_info){.name = value->name, .dtype = value->dtype,
-                             .rank = value->shape.rank};
+    *out = (osp_tensor_info){.name = value->name, .dtype = value->dtype, .rank = value->shape.rank};
     for (int32_t d = 0; d < value->shape.rank; d++) {
         out->dims[d] = value->shape.dims[d];
         out->dim_names[d] = value->dim_names ? value->dim_names[d] : NULL;
@@ -22,8 +21,7 @@ static osp_status find_fixing_inputs(osp_model *model, osp_error *err)
 {
     const osp_graph *g = &model->graph;
     bool *needed = osp_mem_calloc(&g->ctx->mem, g->value_count, sizeof *needed);
-    model->input_fixes =
-        osp_arena_array(&model->graph.arena, (size_t)g->input_count, sizeof(bool));
+    model->input_fixes = osp_arena_array(&model->graph.arena, (size_t)g->input_count, sizeof(bool));
     if (!needed || !model->input_fixes) {
         osp_mem_free(&g->ctx->mem, needed);
         OSP_FAIL_MEMORY(err);
@@ -66,11 +64,11 @@ static osp_status count_operators(osp_model *model, osp_error *err)
             // A file of very many different operators is not a network: the list ends at 4096.
             if (i == 4096)
                 return OSP_OK;
-            if (!osp_mem_reserve(&g->ctx->mem, (void **)&model->operators, &capacity,
-                                 (size_t)i + 1, sizeof *model->operators))
+            if (!osp_mem_reserve(&g->ctx->mem, (void **)&model->operators, &capacity, (size_t)i + 1,
+                                 sizeof *model->operators))
                 OSP_FAIL_MEMORY(err);
-            model->operators[model->operator_count++] =
-                (osp_op_use){.name = name, .known = node->op != NULL};
+            model->operators[model->operator_count++] = (osp_op_use){.name = name,
+                                                                     .known = node->op != NULL};
         }
         model->operators[i].count++;
     }
@@ -101,8 +99,7 @@ static osp_status parse(osp_model *model, const uint8_t *bytes, size_t size, con
     OSP_TRY(count_operators(model, err));
     model->hash = osp_hash64(bytes, size, 0);
     for (size_t i = 0; i < model->files.count; i++)
-        model->hash =
-            osp_hash64(model->files.list[i].data, model->files.list[i].size, model->hash);
+        model->hash = osp_hash64(model->files.list[i].data, model->files.list[i].size, model->hash);
     for (size_t v = 0; v < model->graph.value_count; v++) {
         const osp_value *value = model->graph.values + v;
         size_t weight;

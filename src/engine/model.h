@@ -18,9 +18,9 @@ struct osp_model {
     void *bytes;           // our copy, where it came from memory
     osp_onnx_files files;  // external data
     osp_graph graph;
-    char *label;           // path or "model in memory", for messages
-    uint64_t hash;         // of the file and all external data
-    bool *input_fixes;     // by graph input: its value determines shapes
+    char *label;        // path or "model in memory", for messages
+    uint64_t hash;      // of the file and all external data
+    bool *input_fixes;  // by graph input: its value determines shapes
     osp_op_use *operators;
     int32_t operator_count;
     uint64_t weight_bytes;

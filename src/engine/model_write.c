@@ -49,7 +49,8 @@ osp_status osp_model_write(osp_model *model, const char *path, const osp_engine_
     OSP_TRY(osp_engine_options_check(options, &checked, err));
     if (checked.precision == OSP_PRECISION_BF16)
         OSP_FAIL(err, OSP_ERROR_UNSUPPORTED,
-                 "bfloat16 is for engines only, since few runtimes read it from ONNX: write float16 "
+                 "bfloat16 is for engines only, since few runtimes read it from ONNX: write "
+                 "float16 "
                  "or float32");
     const osp_status status = checked.precision == OSP_PRECISION_FP16
                                   ? write_low(model, path, &checked, err)

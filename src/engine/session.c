@@ -107,8 +107,9 @@ osp_status osp_session_open(osp_session **out, osp_engine *engine,
     OSP_TRY(check_options(options, err));
     osp_context *ctx = &engine->runtime->ctx;
     if (engine->info.activation_bytes > ctx->limits.memory_bytes)
-        OSP_FAIL(err, OSP_ERROR_LIMIT, "a session needs %llu bytes of activations: raise "
-                                       "osp_limits.memory_bytes, or take a smaller size",
+        OSP_FAIL(err, OSP_ERROR_LIMIT,
+                 "a session needs %llu bytes of activations: raise "
+                 "osp_limits.memory_bytes, or take a smaller size",
                  (unsigned long long)engine->info.activation_bytes);
     osp_session *s = osp_mem_calloc(&ctx->mem, 1, sizeof *s);
     if (!s)
@@ -332,8 +333,8 @@ void *osp_session_input_memory(osp_session *session, int32_t i)
 }
 
 osp_status osp_session_enqueue(osp_session *s, const osp_tensor *inputs, int32_t input_count,
-                               const osp_tensor *outputs, int32_t output_count,
-                               osp_ticket *ticket, osp_error *err)
+                               const osp_tensor *outputs, int32_t output_count, osp_ticket *ticket,
+                               osp_error *err)
 {
     osp_error_clear(err);
     if (!s || !ticket || input_count < 0 || output_count < 0 || (input_count && !inputs) ||
@@ -370,8 +371,8 @@ static osp_status give_output(const osp_slot *slot, osp_tensor *t, int32_t io, o
     const osp_engine *engine = slot->session->engine;
     const osp_variant *v = engine->compiled.variants + slot->variant;
     const osp_value *value = io_value(v, io);
-    osp_tensor result = {.name = t->name, .dtype = value->dtype, .rank = value->shape.rank,
-                         .data = slot->io[io]};
+    osp_tensor result = {
+        .name = t->name, .dtype = value->dtype, .rank = value->shape.rank, .data = slot->io[io]};
     memcpy(result.dims, value->shape.dims, sizeof result.dims);
     if (io_batched(engine, io))
         result.dims[0] = slot->n;
@@ -407,8 +408,7 @@ static osp_status finish(osp_slot *slot, osp_tensor *outputs, int32_t count, osp
     }
     if (s->profile)
         s->profiled_runs[slot->variant]++;
-    s->stats = (osp_run_stats){.infer_us = slot->infer_us, .variant = slot->variant,
-                               .n = slot->n};
+    s->stats = (osp_run_stats){.infer_us = slot->infer_us, .variant = slot->variant, .n = slot->n};
     for (int32_t i = 0; i < count; i++) {
         int32_t io = find_io(s->engine, true, outputs + i, i);
         OSP_TRY(check_tensor(s->engine, outputs + i, io, true, err));

@@ -24,7 +24,7 @@ typedef struct osp_slot {
 struct osp_session {
     osp_engine *engine;
     osp_arena arena;
-    void *memory;       // activations and workspace of the largest variant
+    void *memory;              // activations and workspace of the largest variant
     osp_binding *bindings[8];  // by variant
     osp_worker *worker;
     int32_t depth;

@@ -8,8 +8,8 @@
 
 static osp_status decode(osp_engine *engine, const void *bytes, size_t size, osp_error *err)
 {
-    OSP_TRY(osp_plan_decode(&engine->compiled, &engine->facts, bytes, size, engine->device_key,
-                            err));
+    OSP_TRY(
+        osp_plan_decode(&engine->compiled, &engine->facts, bytes, size, engine->device_key, err));
     OSP_TRY(osp_engine_describe(engine, err));
     engine->info.plan_bytes = size;
     return OSP_OK;
@@ -23,8 +23,10 @@ static osp_status make_for(osp_engine **out, osp_runtime *runtime, const void *b
     OSP_TRY(osp_plan_read_header(bytes, size, &info, err));
     const osp_backend_def *backend = osp_backend_by_id(info.backend);
     if (!backend)
-        OSP_FAIL(err, OSP_ERROR_STALE, "the plan is for a backend (%d) that this library lacks: "
-                                       "build it again", (int)info.backend);
+        OSP_FAIL(err, OSP_ERROR_STALE,
+                 "the plan is for a backend (%d) that this library lacks: "
+                 "build it again",
+                 (int)info.backend);
     return osp_engine_make(out, runtime, backend, info.precision, err);
 }
 
@@ -85,8 +87,9 @@ osp_status osp_engine_open_memory(osp_engine **out, osp_runtime *runtime, const 
         else
             status = osp_error_set(err, OSP_ERROR_MEMORY, "out of memory");
     } else if (!status && ((uintptr_t)plan & 7)) {
-        status = osp_error_set(err, OSP_ERROR_ARGUMENT, "a borrowed plan must be aligned to 8 "
-                                                        "bytes: align it, or let it be copied");
+        status = osp_error_set(err, OSP_ERROR_ARGUMENT,
+                               "a borrowed plan must be aligned to 8 "
+                               "bytes: align it, or let it be copied");
     }
     if (!status)
         status = decode(engine, plan, size, err);
@@ -184,12 +187,26 @@ static uint64_t hash_text(const char *text, uint64_t seed)
 static uint64_t options_hash(const osp_model *model, const osp_engine_options *o,
                              osp_backend backend, const char *device_key)
 {
-    const int64_t numbers[] = {OSP_PLAN_FORMAT, (int64_t)OSP_VERSION, (int64_t)backend,
-                               (int64_t)o->precision, o->batches[0], o->batches[1], o->batches[2],
-                               o->batches[3], o->batches[4], o->batches[5], o->batches[6],
-                               o->batches[7], o->height, o->width, o->builder_level,
-                               (int64_t)o->workspace_bytes, (int64_t)o->head, (int64_t)o->resize,
-                               o->keep_fp32_count, o->fixed_input_count,
+    const int64_t numbers[] = {OSP_PLAN_FORMAT,
+                               (int64_t)OSP_VERSION,
+                               (int64_t)backend,
+                               (int64_t)o->precision,
+                               o->batches[0],
+                               o->batches[1],
+                               o->batches[2],
+                               o->batches[3],
+                               o->batches[4],
+                               o->batches[5],
+                               o->batches[6],
+                               o->batches[7],
+                               o->height,
+                               o->width,
+                               o->builder_level,
+                               (int64_t)o->workspace_bytes,
+                               (int64_t)o->head,
+                               (int64_t)o->resize,
+                               o->keep_fp32_count,
+                               o->fixed_input_count,
                                (int64_t)((double)o->tolerance * 1e9)};
     uint64_t h = osp_hash64(numbers, sizeof numbers, model->hash);
     h = hash_text(device_key, h);
@@ -229,9 +246,8 @@ static osp_status cache_path(osp_model *model, const char *dir, const char *pref
     }
     const osp_device_info *device = model->runtime->devices + model->runtime->device_count - 1;
     OSP_TRY(osp_engine_file_name(prefix, device, name, sizeof name, err));
-    *path = osp_arena_printf(
-        arena, "%s/%s-%016llx", dir, name,
-        (unsigned long long)options_hash(model, options, backend->id, key));
+    *path = osp_arena_printf(arena, "%s/%s-%016llx", dir, name,
+                             (unsigned long long)options_hash(model, options, backend->id, key));
     if (!*path)
         OSP_FAIL_MEMORY(err);
     return OSP_OK;

@@ -74,8 +74,8 @@ static osp_vid *copy_ids(osp_graph *graph, const osp_vid *ids, int32_t count)
 }
 
 osp_node *osp_graph_insert_node(osp_graph *graph, size_t at, const osp_op *op, const char *name,
-                                const osp_vid *inputs, int32_t input_count,
-                                const osp_vid *outputs, int32_t output_count, const void *attrs)
+                                const osp_vid *inputs, int32_t input_count, const osp_vid *outputs,
+                                int32_t output_count, const void *attrs)
 {
     if (graph->node_count >= graph->ctx->limits.nodes ||
         !osp_mem_reserve(&graph->ctx->mem, (void **)&graph->nodes, &graph->node_capacity,
@@ -170,8 +170,8 @@ static bool clone_rest(osp_graph *out, const osp_graph *graph)
     out->outputs = copy_ids(out, graph->outputs, graph->output_count);
     out->name = osp_arena_strndup(&out->arena, graph->name, strlen(graph->name));
     out->producer = osp_arena_strndup(&out->arena, graph->producer, strlen(graph->producer));
-    out->metadata =
-        osp_arena_array(&out->arena, (size_t)graph->metadata_count, sizeof *out->metadata);
+    out->metadata = osp_arena_array(&out->arena, (size_t)graph->metadata_count,
+                                    sizeof *out->metadata);
     if (!out->inputs || !out->outputs || !out->name || !out->producer || !out->metadata)
         return false;
     for (int32_t i = 0; i < graph->metadata_count; i++) {
@@ -300,8 +300,8 @@ osp_status osp_graph_sweep(osp_graph *graph, osp_error *err)
 // Working state of a sort: Kahn's algorithm with a queue, which keeps the file's order where it
 // can. One block.
 typedef struct sorter {
-    int32_t *producer;  // by value
-    int32_t *missing;   // by node: inputs not made yet
+    int32_t *producer;         // by value
+    int32_t *missing;          // by node: inputs not made yet
     int32_t *first, *readers;  // by value: who waits for it
     int32_t *queue;
     osp_arena arena;

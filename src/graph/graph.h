@@ -28,12 +28,12 @@ typedef struct osp_value {
     osp_shape shape;
     const void *data;  // dense constant (maybe not aligned: it can lie in the mapped file), or NULL
     osp_layout layout;
-    bool dropped;      // a constant whose data lives on only in a tactic's packed form
+    bool dropped;                  // a constant whose data lives on only in a tactic's packed form
     const char *const *dim_names;  // OSP_MAX_RANK names (NULL: none), or NULL; inputs, outputs
 } osp_value;
 
 typedef struct osp_node {
-    const osp_op *op;           // NULL: an operator that is not in ops.def (opaque)
+    const osp_op *op;                  // NULL: an operator that is not in ops.def (opaque)
     const char *name, *type, *domain;  // never NULL; domain "" is ai.onnx
     int32_t input_count, output_count;
     osp_vid *inputs, *outputs;  // OSP_NO_VALUE: left out
@@ -79,15 +79,15 @@ osp_vid osp_graph_add_constant(osp_graph *graph, const char *name, osp_dtype dty
                                const osp_shape *shape, const void *data);
 // Inserts before position `at` (node_count: at the end). Arrays are copied; attrs zero, or a copy.
 osp_node *osp_graph_insert_node(osp_graph *graph, size_t at, const osp_op *op, const char *name,
-                                const osp_vid *inputs, int32_t input_count,
-                                const osp_vid *outputs, int32_t output_count, const void *attrs);
+                                const osp_vid *inputs, int32_t input_count, const osp_vid *outputs,
+                                int32_t output_count, const void *attrs);
 
 // Who makes and who reads each value; made anew after a change. Arena of its own.
 typedef struct osp_uses {
-    int32_t *producer;     // node that makes value v, or -1
+    int32_t *producer;       // node that makes value v, or -1
     int32_t *first, *count;  // readers of v: nodes list[first[v]] .. (a node once per input slot)
     int32_t *list;
-    bool *is_output;       // graph output
+    bool *is_output;  // graph output
     osp_arena arena;
 } osp_uses;
 osp_status osp_graph_uses(osp_uses *out, const osp_graph *graph, osp_error *err);

@@ -22,19 +22,27 @@ bool osp_shape_known(const osp_shape *shape)
     return true;
 }
 
-bool osp_shape_count(const osp_shape *shape, size_t *count)
+// The product of all dims with 0 taken as 1; false if a dim is unknown or the product too large.
+static bool full_count(const osp_shape *shape, size_t *full, bool *empty)
 {
     if (!osp_shape_known(shape))
         return false;
-    size_t full = 1;  // zeros taken as ones
-    bool empty = false;
+    *full = 1;
+    *empty = false;
     for (int32_t i = 0; i < shape->rank; i++) {
         int64_t d = shape->dims[i];
-        empty = empty || d == 0;
-        if (d > 0 && !osp_size_mul(full, (size_t)d, &full))
+        *empty = *empty || d == 0;
+        if (d > 0 && !osp_size_mul(*full, (size_t)d, full))
             return false;
     }
-    if (full > PTRDIFF_MAX)
+    return *full <= PTRDIFF_MAX;
+}
+
+bool osp_shape_count(const osp_shape *shape, size_t *count)
+{
+    size_t full;
+    bool empty;
+    if (!full_count(shape, &full, &empty))
         return false;
     *count = empty ? 0 : full;
     return true;
@@ -42,11 +50,12 @@ bool osp_shape_count(const osp_shape *shape, size_t *count)
 
 bool osp_shape_bytes(const osp_shape *shape, osp_dtype dtype, size_t *bytes)
 {
-    size_t count, total, size = osp_dtype_bytes(dtype);
-    if (size == 0 || !osp_shape_count(shape, &count) || !osp_size_mul(count, size, &total) ||
-        total > PTRDIFF_MAX)
+    size_t full, size = osp_dtype_bytes(dtype);
+    bool empty;
+    if (size == 0 || !full_count(shape, &full, &empty) || !osp_size_mul(full, size, &full) ||
+        full > PTRDIFF_MAX)
         return false;
-    *bytes = total;
+    *bytes = empty ? 0 : full;
     return true;
 }
 

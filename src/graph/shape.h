@@ -7,7 +7,7 @@
 #include "base/size.h"
 
 typedef struct osp_shape {
-    int32_t rank;  // 0..8; -1: unknown
+    int32_t rank;                // 0..8; -1: unknown
     int64_t dims[OSP_MAX_RANK];  // -1: unknown; those past the rank are 0
 } osp_shape;
 
@@ -31,7 +31,10 @@ bool osp_shape_axis(int64_t axis, int32_t rank, int32_t *out);
 const char *osp_shape_text(const osp_shape *shape, char *text, size_t size);
 
 typedef enum osp_auto_pad {
-    OSP_PAD_NOTSET = 0, OSP_PAD_SAME_UPPER, OSP_PAD_SAME_LOWER, OSP_PAD_VALID
+    OSP_PAD_NOTSET = 0,
+    OSP_PAD_SAME_UPPER,
+    OSP_PAD_SAME_LOWER,
+    OSP_PAD_VALID
 } osp_auto_pad;
 
 // One spatial axis of a convolution or pooling window.

@@ -22,14 +22,15 @@ static osp_status infer(osp_infer *in, osp_error *err)
 {
     osp_grid_attrs *a = in->attrs;
     const char *type = in->op->type;
-    if (a->mode_name < OSP_SAMPLE_LINEAR || a->mode_name > NAME_BICUBIC || a->padding < OSP_SAMPLE_ZEROS ||
-        a->padding > OSP_SAMPLE_REFLECTION || a->align_corners < 0 || a->align_corners > 1)
+    if (a->mode_name < OSP_SAMPLE_LINEAR || a->mode_name > NAME_BICUBIC ||
+        a->padding < OSP_SAMPLE_ZEROS || a->padding > OSP_SAMPLE_REFLECTION ||
+        a->align_corners < 0 || a->align_corners > 1)
         OSP_FAIL(err, OSP_ERROR_FORMAT, "%s: an attribute is out of range", type);
     a->mode = a->mode_name == NAME_BILINEAR  ? OSP_SAMPLE_LINEAR
               : a->mode_name == NAME_BICUBIC ? OSP_SAMPLE_CUBIC
                                              : a->mode_name;
-    OSP_TRY(
-        osp_infer_types(in, 0, a->mode == OSP_SAMPLE_NEAREST ? OSP_TYPES_ALL : OSP_TYPES_FLOAT, err));
+    OSP_TRY(osp_infer_types(in, 0, a->mode == OSP_SAMPLE_NEAREST ? OSP_TYPES_ALL : OSP_TYPES_FLOAT,
+                            err));
     OSP_TRY(osp_infer_types(in, 1, OSP_TYPES_FLOAT, err));
     OSP_TRY(osp_infer_rank(in, 0, 4, 5, err));
     const osp_shape *src = &in->inputs[0]->shape, *grid = &in->inputs[1]->shape;
@@ -202,8 +203,8 @@ static const osp_attr_row rows[] = {
     {"align_corners", OSP_ATTR_INT, offsetof(osp_grid_attrs, align_corners), 0, NULL, 0, 0},
     {"mode", OSP_ATTR_ENUM, offsetof(osp_grid_attrs, mode_name), 0,
      "linear|nearest|cubic|bilinear|bicubic", 0, 0},
-    {"padding_mode", OSP_ATTR_ENUM, offsetof(osp_grid_attrs, padding), 0, "zeros|border|reflection", 0,
-     0},
+    {"padding_mode", OSP_ATTR_ENUM, offsetof(osp_grid_attrs, padding), 0, "zeros|border|reflection",
+     0, 0},
     {0},
 };
 

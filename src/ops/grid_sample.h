@@ -5,10 +5,14 @@
 #include "ops/op.h"
 
 typedef enum osp_sample_mode {
-    OSP_SAMPLE_LINEAR = 0, OSP_SAMPLE_NEAREST, OSP_SAMPLE_CUBIC
+    OSP_SAMPLE_LINEAR = 0,
+    OSP_SAMPLE_NEAREST,
+    OSP_SAMPLE_CUBIC
 } osp_sample_mode;
 typedef enum osp_sample_padding {
-    OSP_SAMPLE_ZEROS = 0, OSP_SAMPLE_BORDER, OSP_SAMPLE_REFLECTION
+    OSP_SAMPLE_ZEROS = 0,
+    OSP_SAMPLE_BORDER,
+    OSP_SAMPLE_REFLECTION
 } osp_sample_padding;
 
 typedef struct osp_grid_attrs {

@@ -27,7 +27,7 @@ typedef struct osp_floats {
 typedef struct osp_scalar {  // dtype UNKNOWN: not given
     int32_t dtype;           // osp_dtype
     int32_t pad_;
-    uint8_t bytes[8];        // the element, little endian, the rest 0
+    uint8_t bytes[8];  // the element, little endian, the rest 0
 } osp_scalar;
 
 typedef enum osp_attr_kind {
@@ -42,11 +42,11 @@ typedef enum osp_attr_kind {
 } osp_attr_kind;
 
 typedef struct osp_attr_row {
-    const char *name;   // as in ONNX; NULL ends the table
+    const char *name;  // as in ONNX; NULL ends the table
     osp_attr_kind kind;
     uint32_t offset;
-    uint32_t capacity;  // INTS, FLOATS, STRING
-    const char *names;  // ENUM: "constant|reflect|edge"
+    uint32_t capacity;     // INTS, FLOATS, STRING
+    const char *names;     // ENUM: "constant|reflect|edge"
     int32_t since, until;  // opsets that have it; 0: all
 } osp_attr_row;
 
@@ -70,16 +70,16 @@ typedef struct osp_type {
 typedef struct osp_infer {
     osp_context *ctx;
     const osp_op *op;
-    void *attrs;            // resolved fields are written here
+    void *attrs;  // resolved fields are written here
     int32_t input_count, output_count;
     const osp_value *const *inputs;  // NULL: left out. `data` is set where it is constant;
                                      // always for op->shape_inputs. Shapes are concrete
-    osp_type *outputs;      // to be written, also for outputs the node leaves out: there is room
-                            // for op->max_outputs (and output_count), zeroed
+    osp_type *outputs;  // to be written, also for outputs the node leaves out: there is room
+                        // for op->max_outputs (and output_count), zeroed
 } osp_infer;
 
-typedef struct osp_view {   // dense, C order, aligned to the element
-    osp_dtype dtype;        // UNKNOWN: left out
+typedef struct osp_view {  // dense, C order, aligned to the element
+    osp_dtype dtype;       // UNKNOWN: left out
     osp_shape shape;
     void *data;
 } osp_view;
@@ -92,14 +92,14 @@ typedef struct osp_call {
 } osp_call;
 
 struct osp_op {
-    const char *type;    // ONNX op_type
-    const char *domain;  // "" or "osprey"
-    int32_t min_inputs, max_inputs;    // max -1: any number
+    const char *type;                // ONNX op_type
+    const char *domain;              // "" or "osprey"
+    int32_t min_inputs, max_inputs;  // max -1: any number
     int32_t min_outputs, max_outputs;
     uint32_t shape_inputs;  // bit i: the *value* of input i decides shapes: constant at build
     size_t attrs_size;      // > 0 (1 for none); plain data, no pointers
     const osp_attr_row *attr_table;  // NULL: none
-    const void *defaults;   // attrs_size bytes, or NULL for zeros
+    const void *defaults;            // attrs_size bytes, or NULL for zeros
     // NULL: nothing to settle. `given` has bit r set for each table row present in the file.
     osp_status (*settle)(void *attrs, int32_t opset, uint64_t given, osp_error *err);
     osp_status (*infer)(osp_infer *in, osp_error *err);
@@ -163,17 +163,17 @@ osp_status osp_node_run(const osp_graph *graph, const osp_node *node, const osp_
 
 // One attribute as the file has it, all kinds at once.
 typedef struct osp_attr {
-    const char *name;   // terminated
-    int32_t type;       // AttributeProto.AttributeType: 1 FLOAT 2 INT 3 STRING 6 FLOATS 7 INTS ...
+    const char *name;  // terminated
+    int32_t type;      // AttributeProto.AttributeType: 1 FLOAT 2 INT 3 STRING 6 FLOATS 7 INTS ...
     int64_t i;
     float f;
     osp_bytes s;
     const int64_t *ints;
     const float *floats;
-    size_t count;       // of ints or floats
-    osp_dtype tensor_dtype;    // of a tensor attribute (UNKNOWN: a type we do not have)
+    size_t count;            // of ints or floats
+    osp_dtype tensor_dtype;  // of a tensor attribute (UNKNOWN: a type we do not have)
     osp_shape tensor_shape;
-    const void *tensor_data;   // dense
+    const void *tensor_data;  // dense
 } osp_attr;
 
 // Fills a fresh attribute struct from a node's attributes: defaults, table, settle. An attribute

@@ -112,9 +112,10 @@ static int64_t index_of(const osp_lifted *at, int64_t offset, int64_t plane, boo
 static void store_lowest(osp_dtype dtype, void *data, size_t i)
 {
     if (osp_dtype_is_float(dtype))
-        osp_store_float(dtype, data, i, dtype == OSP_DTYPE_FLOAT16    ? -65504.0f
-                                        : dtype == OSP_DTYPE_BFLOAT16 ? -0x1.FEp127f
-                                                                      : -FLT_MAX);
+        osp_store_float(dtype, data, i,
+                        dtype == OSP_DTYPE_FLOAT16    ? -65504.0f
+                        : dtype == OSP_DTYPE_BFLOAT16 ? -0x1.FEp127f
+                                                      : -FLT_MAX);
     else
         osp_store_int(dtype, data, i, dtype == OSP_DTYPE_INT8 ? INT8_MIN : 0);
 }

@@ -128,8 +128,8 @@ static osp_status reference(const osp_call *call, osp_error *err)
 }
 
 static const osp_attr_row rows[] = {
-    {"reduction", OSP_ATTR_ENUM, offsetof(osp_scatter_attrs, reduction), 0, "none|add|mul|max|min", 16,
-     0},
+    {"reduction", OSP_ATTR_ENUM, offsetof(osp_scatter_attrs, reduction), 0, "none|add|mul|max|min",
+     16, 0},
     {0},
 };
 

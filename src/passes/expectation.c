@@ -14,8 +14,7 @@
 // A 1x1 convolution to one channel with constant weights and nothing else.
 static bool is_weighted_sum(const osp_graph *g, const osp_node *node)
 {
-    if (!osp_node_is(node, "Conv") ||
-        (node->input_count > 2 && node->inputs[2] != OSP_NO_VALUE))
+    if (!osp_node_is(node, "Conv") || (node->input_count > 2 && node->inputs[2] != OSP_NO_VALUE))
         return false;
     const osp_conv_attrs *a = node->attrs;
     const osp_value *w = g->values + node->inputs[1], *src = g->values + node->inputs[0];

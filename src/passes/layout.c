@@ -16,8 +16,8 @@
 typedef struct pass {
     osp_graph *graph;
     const osp_pass_options *options;
-    osp_vid *twin;     // by value: the same in the other layout; NO_VALUE: not made
-    size_t room;       // of twin
+    osp_vid *twin;  // by value: the same in the other layout; NO_VALUE: not made
+    size_t room;    // of twin
     bool *is_output;
     osp_error *err;
 } pass;
@@ -39,13 +39,14 @@ typedef enum manner { PLAIN, ASKS, FOLLOWS } manner;
 
 static manner manner_of(const osp_graph *g, const osp_node *node)
 {
-    static const char *const asks[] = {"Conv", "FusedConv", "ConvTranspose", "MaxPool",
-                                       "AveragePool", "GlobalAveragePool", "Resize", "Upsample",
-                                       NULL};
+    static const char *const asks[] = {"Conv",    "FusedConv",   "ConvTranspose",
+                                       "MaxPool", "AveragePool", "GlobalAveragePool",
+                                       "Resize",  "Upsample",    NULL};
     static const char *const follows[] = {
-        "Relu", "LeakyRelu", "Sigmoid", "Exp", "Log", "Sqrt", "Erf", "Tanh", "Sin", "Cos",
-        "Floor", "HardSigmoid", "HardSwish", "Gelu", "Clip", "Silu", "Cast", "Identity", "Add",
-        "Sub", "Mul", "Div", "Pow", "Min", "Max", "Concat", "Split", "Slice", "Pad", NULL};
+        "Relu", "LeakyRelu", "Sigmoid", "Exp",         "Log",       "Sqrt", "Erf",  "Tanh",
+        "Sin",  "Cos",       "Floor",   "HardSigmoid", "HardSwish", "Gelu", "Clip", "Silu",
+        "Cast", "Identity",  "Add",     "Sub",         "Mul",       "Div",  "Pow",  "Min",
+        "Max",  "Concat",    "Split",   "Slice",       "Pad",       NULL};
     if (!node->op || node->output_count < 1 || node->outputs[0] == OSP_NO_VALUE ||
         !is_image(g->values + node->outputs[0]) || node->inputs[0] == OSP_NO_VALUE)
         return PLAIN;
@@ -67,8 +68,7 @@ static bool grow_twins(pass *p)
         return true;
     const size_t before = p->room;
     size_t capacity = before;
-    if (!osp_mem_reserve(&p->graph->ctx->mem, (void **)&p->twin, &capacity, need,
-                         sizeof *p->twin))
+    if (!osp_mem_reserve(&p->graph->ctx->mem, (void **)&p->twin, &capacity, need, sizeof *p->twin))
         return false;
     for (size_t i = before; i < capacity; i++)
         p->twin[i] = OSP_NO_VALUE;
@@ -137,11 +137,10 @@ static bool accepted(const pass *p, const osp_node *node, bool planes)
         if (is_input ? goes_along(g, node, i) && !(planes && i == 0) : is_image(g->values + v))
             g->values[v].layout = OSP_LAYOUT_CHANNELS_LAST;
     }
-    const bool yes =
-        !p->options->accepts || p->options->accepts(p->options->user, g, node);
+    const bool yes = !p->options->accepts || p->options->accepts(p->options->user, g, node);
     for (int32_t i = count - 1; i >= 0; i--) {  // downwards: a value may stand there twice
-        const osp_vid v =
-            i < node->input_count ? node->inputs[i] : node->outputs[i - node->input_count];
+        const osp_vid v = i < node->input_count ? node->inputs[i]
+                                                : node->outputs[i - node->input_count];
         if (v != OSP_NO_VALUE)
             g->values[v].layout = before[i];
     }

@@ -6,7 +6,7 @@
 #include "ops/op.h"
 
 typedef struct osp_pass_options {
-    osp_precision precision;  // AUTO: FP32
+    osp_precision precision;       // AUTO: FP32
     const char *const *keep_fp32;  // names of nodes
     int32_t keep_fp32_count;
     // Can the backend run this node with these layouts and types? NULL: yes. Asked by passes that

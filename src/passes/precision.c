@@ -87,13 +87,13 @@ typedef struct chooser {
     const osp_pass_options *options;
     osp_arena arena;
     // By node.
-    role *roles;        // FIXED also where a type or the user rules it out
+    role *roles;  // FIXED also where a type or the user rules it out
     uint32_t *operands;
     bool *layer, *low;
     // By value.
-    bool *steady;       // made of constants alone
-    bool *feeds;        // a later layer computes with it
-    bool *exact;        // indices or coordinates come of it
+    bool *steady;  // made of constants alone
+    bool *feeds;   // a later layer computes with it
+    bool *exact;   // indices or coordinates come of it
 } chooser;
 
 static int32_t rule_of(const osp_node *node)

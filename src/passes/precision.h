@@ -8,8 +8,8 @@
 typedef struct osp_low_plan {
     osp_graph *graph;
     const osp_uses *uses;
-    osp_dtype type;      // float16 or bfloat16
-    const bool *low;     // by node: computes in `type`
+    osp_dtype type;   // float16 or bfloat16
+    const bool *low;  // by node: computes in `type`
 } osp_low_plan;
 
 // Bit i: operand i has the type that the node computes in. 0: not an operator that can be low.

@@ -12,8 +12,8 @@
 
 typedef struct rewriter {
     const osp_low_plan *plan;
-    size_t values, nodes;      // before the rewriting
-    bool *made_low;            // by value: its node is low
+    size_t values, nodes;  // before the rewriting
+    bool *made_low;        // by value: its node is low
     bool *want_low, *want_float;
     osp_vid *low_of, *float_of;  // what readers read instead; NO_VALUE: the value itself
 } rewriter;
@@ -28,8 +28,8 @@ static bool operand_is_low(const rewriter *r, size_t n, int32_t i)
 {
     if (!r->plan->low[n])
         return false;
-    const uint32_t operands =
-        osp_low_operands(r->plan->graph, r->plan->graph->nodes + n, r->plan->type);
+    const uint32_t operands = osp_low_operands(r->plan->graph, r->plan->graph->nodes + n,
+                                               r->plan->type);
     return i < 32 ? operands >> i & 1 : operands == UINT32_MAX;
 }
 
@@ -155,9 +155,9 @@ static void redirect(const rewriter *r)
             const osp_vid v = node->inputs[i];
             if (v == OSP_NO_VALUE)
                 continue;
-            const osp_vid to = operand_is_low(r, n, i)               ? r->low_of[v]
+            const osp_vid to = operand_is_low(r, n, i)             ? r->low_of[v]
                                : takes_any(node) && r->made_low[v] ? OSP_NO_VALUE
-                                                                     : r->float_of[v];
+                                                                   : r->float_of[v];
             if (to != OSP_NO_VALUE)
                 node->inputs[i] = to;
         }
@@ -183,9 +183,8 @@ osp_status osp_low_apply(const osp_low_plan *plan, osp_error *err)
 {
     osp_arena arena;
     osp_arena_init(&arena, &plan->graph->ctx->mem);
-    rewriter r = {.plan = plan,
-                  .values = plan->graph->value_count,
-                  .nodes = plan->graph->node_count};
+    rewriter r = {
+        .plan = plan, .values = plan->graph->value_count, .nodes = plan->graph->node_count};
     r.made_low = osp_arena_array(&arena, r.values, sizeof(bool));
     r.want_low = osp_arena_array(&arena, r.values, sizeof(bool));
     r.want_float = osp_arena_array(&arena, r.values, sizeof(bool));

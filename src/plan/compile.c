@@ -13,8 +13,7 @@ const osp_tactic osp_tactic_view = {.name = "view"};
 void osp_compiled_init(osp_compiled *c, osp_context *ctx, const osp_backend_def *backend,
                        osp_precision precision, int32_t threads)
 {
-    *c = (osp_compiled){
-        .ctx = ctx, .backend = backend, .precision = precision, .threads = threads};
+    *c = (osp_compiled){.ctx = ctx, .backend = backend, .precision = precision, .threads = threads};
     osp_arena_init(&c->arena, &ctx->mem);
 }
 
@@ -75,8 +74,8 @@ static bool want_dense(const osp_node *node, const osp_storage *storage, bool *d
 {
     bool changed = false;
     for (int32_t i = 0; i < node->input_count + node->output_count; i++) {
-        const osp_vid v =
-            i < node->input_count ? node->inputs[i] : node->outputs[i - node->input_count];
+        const osp_vid v = i < node->input_count ? node->inputs[i]
+                                                : node->outputs[i - node->input_count];
         if (v == OSP_NO_VALUE || storage[v].root == OSP_NO_VALUE || dense[v] ||
             storage[v].row == storage[v].pitch)
             continue;
@@ -150,9 +149,8 @@ static osp_status settle_storage(osp_compiled *c, osp_variant *v, osp_error *err
     }
     osp_mem_free(mem, dense);
     if (!status && bad.count)
-        status = osp_error_set(err, OSP_ERROR_UNSUPPORTED,
-                               "backend %s cannot run %d node%s: %s%s", c->backend->name, bad.count,
-                               bad.count > 1 ? "s" : "", bad.text,
+        status = osp_error_set(err, OSP_ERROR_UNSUPPORTED, "backend %s cannot run %d node%s: %s%s",
+                               c->backend->name, bad.count, bad.count > 1 ? "s" : "", bad.text,
                                bad.length + 200 > sizeof bad.text ? "; ..." : "");
     return status;
 }
@@ -182,10 +180,10 @@ static osp_status prepare_step(osp_compiled *c, osp_step *step, osp_tactic_sizes
         OSP_FAIL_MEMORY(err);
     *sizes = (osp_tactic_sizes){0};
     if (step->tactic->prepare)
-        OSP_TRY(step->tactic->prepare(&step->problem, c->ctx, c->threads, &step->state, sizes,
-                                      err));
-    c->prepared[c->prepared_count++] =
-        (osp_prepared){step->tactic, &step->problem, step->text, step->state, *sizes};
+        OSP_TRY(
+            step->tactic->prepare(&step->problem, c->ctx, c->threads, &step->state, sizes, err));
+    c->prepared[c->prepared_count++] = (osp_prepared){step->tactic, &step->problem, step->text,
+                                                      step->state, *sizes};
     return OSP_OK;
 }
 
@@ -268,11 +266,11 @@ static osp_status check_packed(const osp_compiled *c, const osp_step *step, size
     const osp_packed *packed = c->packed + step->packed;
     if (packed->size != size)
         OSP_FAIL(err, OSP_ERROR_STALE,
-                 "step %d (%s): %zu bytes of packed weights, this library needs %zu: build it again",
+                 "step %d (%s): %zu bytes of packed weights, this library needs %zu: build it "
+                 "again",
                  step->node, step->tactic->name, packed->size, size);
-    return step->tactic->check
-               ? step->tactic->check(&step->problem, step->state, packed->data, err)
-               : OSP_OK;
+    return step->tactic->check ? step->tactic->check(&step->problem, step->state, packed->data, err)
+                               : OSP_OK;
 }
 
 // ---- Steps --------------------------------------------------------------------------------------
@@ -303,8 +301,8 @@ static osp_status named_tactic(const osp_compiled *c, const osp_problem *p, cons
              p->op->type);
 }
 
-static osp_status make_step(osp_compiled *c, osp_variant *v, int32_t index,
-                            const plan_lists *lists, osp_error *err)
+static osp_status make_step(osp_compiled *c, osp_variant *v, int32_t index, const plan_lists *lists,
+                            osp_error *err)
 {
     osp_step *step = v->steps + index;
     const osp_node *node = v->graph.nodes + index;
@@ -315,8 +313,7 @@ static osp_status make_step(osp_compiled *c, osp_variant *v, int32_t index,
     step->text = osp_arena_strndup(&c->arena, text, strlen(text));
     if (!step->text)
         OSP_FAIL_MEMORY(err);
-    const bool view =
-        c->backend->runs_passes && osp_storage_free_node(&v->graph, node, v->storage);
+    const bool view = c->backend->runs_passes && osp_storage_free_node(&v->graph, node, v->storage);
     if (view != (lists->tactics && !strcmp(lists->tactics[index], osp_tactic_view.name)) &&
         lists->tactics)
         OSP_FAIL(err, OSP_ERROR_FORMAT, "node '%s': its step does not fit its storage", node->name);
@@ -484,16 +481,14 @@ static osp_status plan_memory(osp_compiled *c, osp_variant *v, osp_error *err)
     for (size_t i = 0; i < values; i++)
         v->storage[i].buffer_offset = items[i].offset;
     for (int32_t i = 0; i < g->output_count; i++)
-        v->copied_outputs[i] =
-            is_copied_output(v, i) ? items[values + (size_t)i].offset : SIZE_MAX;
+        v->copied_outputs[i] = is_copied_output(v, i) ? items[values + (size_t)i].offset : SIZE_MAX;
     osp_mem_free(&c->ctx->mem, items);
     const uint64_t limit = c->ctx->limits.memory_bytes;
     if (!status && (v->activation_bytes > limit || v->workspace_bytes > limit))
         status = osp_error_set(err, OSP_ERROR_LIMIT,
                                "a session needs %zu bytes, over the limit of %llu "
                                "(osp_limits.memory_bytes)",
-                               v->activation_bytes + v->workspace_bytes,
-                               (unsigned long long)limit);
+                               v->activation_bytes + v->workspace_bytes, (unsigned long long)limit);
     return status;
 }
 
@@ -504,6 +499,25 @@ typedef struct question {
     osp_compiled *compiled;
     osp_status failure;
 } question;
+
+// Turns the activations of images channels last; false: there are none, or some lie so already.
+static bool lay_images(osp_problem *p)
+{
+    bool any = false;
+    for (int32_t i = 0; i < p->src_count + p->dst_count; i++)
+        if ((i < p->src_count ? p->src + i : p->dst + (i - p->src_count))->layout ==
+            OSP_LAYOUT_CHANNELS_LAST)
+            return false;
+    for (int32_t i = 0; i < p->src_count + p->dst_count; i++) {
+        osp_operand *o = i < p->src_count ? p->src + i : p->dst + (i - p->src_count);
+        if (o->constant || o->shape.rank != 4)
+            continue;
+        o->layout = OSP_LAYOUT_CHANNELS_LAST;
+        o->row = o->pitch = o->shape.dims[1];
+        any = true;
+    }
+    return any;
+}
 
 static bool accepts_node(void *user, const osp_graph *graph, const osp_node *node)
 {
@@ -517,7 +531,11 @@ static bool accepts_node(void *user, const osp_graph *graph, const osp_node *nod
         q->failure = status;
     // Better two nodes with kernels than one without.
     const osp_tactic *tactic = status ? NULL : first_accepting(q->compiled, &p, &reason);
-    const bool yes = tactic && tactic != &osp_tactic_ref;
+    bool yes = tactic && tactic != &osp_tactic_ref;
+    if (!status && !yes && lay_images(&p)) {  // before the layout pass: as it will lie then
+        tactic = first_accepting(q->compiled, &p, &reason);
+        yes = tactic && tactic != &osp_tactic_ref;
+    }
     osp_arena_free(&scratch);
     return yes;
 }
@@ -578,8 +596,7 @@ osp_status osp_compile_variant(osp_compiled *c, osp_graph *graph, int32_t batch,
 
 osp_status osp_compile_restore(osp_compiled *c, osp_graph *graph, int32_t batch, int32_t height,
                                int32_t width, const char *const *tactics,
-                               const int32_t *pack_versions, const int32_t *packed,
-                               osp_error *err)
+                               const int32_t *pack_versions, const int32_t *packed, osp_error *err)
 {
     const plan_lists lists = {tactics, pack_versions, packed};
     return add_variant(c, graph, batch, height, width, &lists, NULL, err);

@@ -14,10 +14,10 @@ typedef struct osp_step {
     int32_t node;              // of the graph
     const osp_tactic *tactic;  // &osp_tactic_view: nothing to do, results lie where they belong
     osp_problem problem;
-    void *state;               // made by tactic->prepare; equal problems share one
-    int32_t packed;            // index into osp_compiled.packed; -1: none
+    void *state;     // made by tactic->prepare; equal problems share one
+    int32_t packed;  // index into osp_compiled.packed; -1: none
     size_t workspace_bytes;
-    const char *text;          // canonical problem text
+    const char *text;  // canonical problem text
     double flops, bytes;
 } osp_step;
 
@@ -26,19 +26,19 @@ typedef struct osp_variant {
     osp_graph graph;               // after passes
     osp_storage *storage;          // by value
     osp_step *steps;
-    int32_t step_count;            // graph.node_count
-    size_t activation_bytes;       // of a session: all buffers, planned
-    size_t workspace_bytes;        // the largest of the steps
+    int32_t step_count;       // graph.node_count
+    size_t activation_bytes;  // of a session: all buffers, planned
+    size_t workspace_bytes;   // the largest of the steps
     // Outputs that no step writes (constants, inputs, repeated ones) have a place of their own
     // among the activations and are copied there; for others SIZE_MAX.
     size_t *copied_outputs;
 } osp_variant;
 
 typedef struct osp_packed {
-    uint64_t key;       // hash of the bytes: equal bytes, one copy, across variants too
-    const void *data;   // 64-byte aligned where packed here; 8 in a mapped plan
+    uint64_t key;      // hash of the bytes: equal bytes, one copy, across variants too
+    const void *data;  // 64-byte aligned where packed here; 8 in a mapped plan
     size_t size;
-    bool owned;         // packed here, in memory of its own
+    bool owned;  // packed here, in memory of its own
 } osp_packed;
 
 // What `prepare` made, once for each tactic and problem.
@@ -54,7 +54,7 @@ typedef struct osp_compiled {
     osp_context *ctx;
     const osp_backend_def *backend;
     osp_precision precision;
-    int32_t threads;       // the budget that tactics are prepared for
+    int32_t threads;  // the budget that tactics are prepared for
     osp_arena arena;
     osp_variant variants[8];
     int32_t variant_count;
@@ -82,8 +82,7 @@ osp_status osp_compile_variant(osp_compiled *c, osp_graph *graph, int32_t batch,
 // STALE for a tactic or pack version that this library does not have).
 osp_status osp_compile_restore(osp_compiled *c, osp_graph *graph, int32_t batch, int32_t height,
                                int32_t width, const char *const *tactics,
-                               const int32_t *pack_versions, const int32_t *packed,
-                               osp_error *err);
+                               const int32_t *pack_versions, const int32_t *packed, osp_error *err);
 
 // ---- Running (plan/run.c) -----------------------------------------------------------------------
 
@@ -100,8 +99,8 @@ size_t osp_variant_memory_bytes(const osp_variant *v);
 // Runs all steps. `io`: addresses of graph inputs then outputs (dense, C order); NULL, or an entry
 // NULL: the planned buffer is used. `step_us` (step_count, may be NULL) is added to. Allocates
 // nothing. One thread at a time for each binding; always the same thread is best.
-osp_status osp_binding_run(osp_binding *binding, void *const *io, int32_t threads,
-                           double *step_us, osp_error *err);
+osp_status osp_binding_run(osp_binding *binding, void *const *io, int32_t threads, double *step_us,
+                           osp_error *err);
 // Planned address of graph input or output i (dense, C order).
 void *osp_binding_input(const osp_binding *binding, int32_t i);
 void *osp_binding_output(const osp_binding *binding, int32_t i);

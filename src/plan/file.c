@@ -54,7 +54,8 @@ osp_status osp_plan_read_header(const void *bytes, size_t size, osp_plan_info *o
 {
     const uint8_t *h = bytes;
     if (!osp_plan_is(bytes, size))
-        OSP_FAIL(err, OSP_ERROR_FORMAT, "not a plan of Osprey: give a file that osprey build wrote");
+        OSP_FAIL(err, OSP_ERROR_FORMAT,
+                 "not a plan of Osprey: give a file that osprey build wrote");
     if (size < OSP_PLAN_HEADER_BYTES)
         OSP_FAIL(err, OSP_ERROR_CORRUPT, "the plan ends inside its header: build it again");
     if (field64(h, AT_CHECKSUM) != header_checksum(h))
@@ -155,8 +156,9 @@ static osp_status check_blob(osp_blobs *blobs, size_t i, const uint8_t *file, si
         OSP_FAIL(err, OSP_ERROR_FORMAT, "the plan's weights are larger than its file");
     for (uint64_t p = 0; p < pad; p++)
         if (file[*at + p])
-            OSP_FAIL(err, OSP_ERROR_CORRUPT, "the plan is damaged between its weights: build it "
-                                             "again");
+            OSP_FAIL(err, OSP_ERROR_CORRUPT,
+                     "the plan is damaged between its weights: build it "
+                     "again");
     *at += pad;
     blob->data = file + *at;
     if (osp_hash64(blob->data, blob->size, 0) != blob->hash)
@@ -172,15 +174,19 @@ osp_status osp_plan_decode(osp_compiled *c, osp_plan_facts *facts, const void *b
     osp_plan_info info;
     OSP_TRY(osp_plan_read_header(bytes, size, &info, err));
     if (info.format != OSP_PLAN_FORMAT)
-        OSP_FAIL(err, OSP_ERROR_STALE, "the plan has format %d, this library reads %d: build it "
-                                       "again", info.format, OSP_PLAN_FORMAT);
+        OSP_FAIL(err, OSP_ERROR_STALE,
+                 "the plan has format %d, this library reads %d: build it "
+                 "again",
+                 info.format, OSP_PLAN_FORMAT);
     if (info.backend != c->backend->id || strcmp(info.device_key, device_key))
         OSP_FAIL(err, OSP_ERROR_STALE, "the plan is for '%s', this device is '%s': build it again",
                  info.device_key, device_key);
     uint64_t body_bytes = field64(file, AT_BODY_BYTES);
     if (info.bytes != size || body_bytes > size - OSP_PLAN_HEADER_BYTES)
-        OSP_FAIL(err, OSP_ERROR_CORRUPT, "the plan has %zu bytes and should have %llu: build it "
-                                         "again", size, (unsigned long long)info.bytes);
+        OSP_FAIL(err, OSP_ERROR_CORRUPT,
+                 "the plan has %zu bytes and should have %llu: build it "
+                 "again",
+                 size, (unsigned long long)info.bytes);
     osp_decoder body = {file + OSP_PLAN_HEADER_BYTES, (size_t)body_bytes, 0, false};
     if (osp_hash64(body.data, body.size, 0) != field64(file, AT_BODY_HASH))
         OSP_FAIL(err, OSP_ERROR_CORRUPT, "the plan's graph is damaged: build it again");

@@ -12,8 +12,8 @@ typedef struct osp_plan_facts {
     int32_t height, width;  // of the image input
     bool batch_free;
     uint64_t batched_inputs, batched_outputs;  // bit i: dim 0 of tensor i is the batch (first 64)
-    int32_t head, resize;   // osp_head, osp_resize as asked at build
-    const char *reason;     // why better backends were passed over
+    int32_t head, resize;                      // osp_head, osp_resize as asked at build
+    const char *reason;                        // why better backends were passed over
 } osp_plan_facts;
 
 // True if `bytes` begin with the magic.
@@ -21,8 +21,7 @@ bool osp_plan_is(const void *bytes, size_t size);
 
 // Checks magic, header checksum and extents of a header; then its fields are in `out`. Neither the
 // device nor the rest of the file is looked at.
-osp_status osp_plan_read_header(const void *bytes, size_t size, osp_plan_info *out,
-                                osp_error *err);
+osp_status osp_plan_read_header(const void *bytes, size_t size, osp_plan_info *out, osp_error *err);
 
 // The plan in parts that point into `c` and into `arena`.
 osp_status osp_plan_encode(const osp_compiled *c, const osp_plan_facts *facts,

@@ -41,11 +41,11 @@ static void put_value(osp_encoder *e, osp_blobs *blobs, const osp_value *v, bool
     size_t bytes = 0;
     if (v->data && !osp_shape_bytes(&v->shape, v->dtype, &bytes))
         e->failed = true;
-    uint8_t kind = v->dropped                  ? KIND_DROPPED
+    uint8_t kind = v->dropped                         ? KIND_DROPPED
                    : v->data && bytes <= INLINE_BYTES ? KIND_INLINE
-                   : v->data                   ? KIND_BLOB
-                   : is_input                  ? KIND_INPUT
-                                               : KIND_MADE;
+                   : v->data                          ? KIND_BLOB
+                   : is_input                         ? KIND_INPUT
+                                                      : KIND_MADE;
     osp_put_u8(e, kind);
     osp_put_u8(e, (uint8_t)v->layout);
     osp_put_text(e, v->name);
@@ -255,10 +255,12 @@ static osp_status get_node(osp_decoder *in, osp_graph *g, tactic_lists *lists, s
         MALFORMED(err, "graph");
     const osp_op *op = osp_op_find(domain, type);
     if (!op)
-        OSP_FAIL(err, OSP_ERROR_STALE, "the plan's node '%s' has operator '%s', which this library "
-                                       "lacks: build it again", name, type);
-    osp_node *node = osp_graph_insert_node(g, g->node_count, op, name, inputs, input_count,
-                                           outputs, output_count, NULL);
+        OSP_FAIL(err, OSP_ERROR_STALE,
+                 "the plan's node '%s' has operator '%s', which this library "
+                 "lacks: build it again",
+                 name, type);
+    osp_node *node = osp_graph_insert_node(g, g->node_count, op, name, inputs, input_count, outputs,
+                                           output_count, NULL);
     if (!node)
         OSP_FAIL_MEMORY(err);
     return osp_attrs_scan(op, attrs, node->attrs, err);
@@ -347,8 +349,7 @@ osp_status osp_body_decode(osp_decoder *in, const osp_blobs *blobs, osp_compiled
     facts->reason = osp_get_text(in);
     uint32_t packed = osp_get_count(in, 12);
     if (in->failed || facts->height < 0 || facts->width < 0 || facts->head < 0 ||
-        facts->head > OSP_HEAD_DETR_PAIR || facts->resize < 0 ||
-        facts->resize > OSP_RESIZE_STRETCH)
+        facts->head > OSP_HEAD_DETR_PAIR || facts->resize < 0 || facts->resize > OSP_RESIZE_STRETCH)
         MALFORMED(err, "header of the graph");
     if (!osp_mem_reserve(&c->ctx->mem, (void **)&c->packed, &c->packed_capacity, packed,
                          sizeof *c->packed))

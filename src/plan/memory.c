@@ -25,8 +25,7 @@ static int compare_order(const void *a, const void *b)
 }
 
 // Keeps `placed` sorted by offset.
-static void insert_sorted(const osp_memory_item **placed, size_t count,
-                          const osp_memory_item *item)
+static void insert_sorted(const osp_memory_item **placed, size_t count, const osp_memory_item *item)
 {
     size_t at = count;
     for (; at > 0 && placed[at - 1]->offset > item->offset; at--)

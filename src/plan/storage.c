@@ -7,10 +7,10 @@
 #include "ops/move.h"
 
 typedef struct link {
-    osp_vid parent;   // OSP_NO_VALUE: none
-    int64_t offset;   // elements, in the dense order of the parent
-    int64_t row;      // elements of the child that are together in the parent; its size: one range
-    int64_t pitch;    // elements of the parent (dense) from one such row to the next
+    osp_vid parent;  // OSP_NO_VALUE: none
+    int64_t offset;  // elements, in the dense order of the parent
+    int64_t row;     // elements of the child that are together in the parent; its size: one range
+    int64_t pitch;   // elements of the parent (dense) from one such row to the next
 } link;
 
 typedef struct assign {
@@ -225,7 +225,8 @@ static bool grant(const assign *a, osp_vid v)
     const int64_t count = value_count(a->graph->values + v);
     int64_t row = wish->row, pitch = wish->pitch, offset = wish->offset;
     if (p->row != p->pitch) {  // a child of a slice
-        const int64_t parent_row = pitch;  // of the parent's elements: what the child's row is cut from
+        const int64_t parent_row =
+            pitch;  // of the parent's elements: what the child's row is cut from
         if (row == pitch && count == value_count(a->graph->values + wish->parent))
             row = p->row, pitch = p->pitch, offset = 0;  // all of it, in another shape
         else if (row != pitch && parent_row == p->row)
@@ -337,8 +338,7 @@ static bool in_place(const osp_graph *graph, const osp_storage *s, osp_vid child
     return c->row == l->row && c->pitch == (p->row == p->pitch ? l->pitch : p->pitch);
 }
 
-bool osp_storage_free_node(const osp_graph *graph, const osp_node *node,
-                           const osp_storage *storage)
+bool osp_storage_free_node(const osp_graph *graph, const osp_node *node, const osp_storage *storage)
 {
     int32_t axis = 0;
     int64_t start = 0;

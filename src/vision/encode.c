@@ -195,6 +195,8 @@ static osp_status write_png(osp_context *ctx, const char *path, const osp_image 
     int code = row && png ? encode_png(png, row, image) : SPNG_EMEM;
     if (!code)
         bytes = spng_get_png_buffer(png, &size, &code);
+    if (!code && !bytes)
+        code = SPNG_EMEM;
     osp_status status;
     if (code)
         status = osp_error_set(err, code == SPNG_EMEM ? OSP_ERROR_MEMORY : OSP_ERROR_SYSTEM,

@@ -28,6 +28,8 @@ class Case(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.dir)
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("OSPREY_")}
         self.env["OSPREY_CACHE_DIR"] = str(self.dir / "cache")
+        # Tests run side by side: threads that wait must not spin.
+        self.env.setdefault("OMP_WAIT_POLICY", "passive")
         # Choosing by itself warns of the backends that are not there; see test_usage.py.
         self.env["OSPREY_BACKEND"] = "cpu"
 

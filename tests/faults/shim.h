@@ -11,7 +11,7 @@
 // From now on, call number `nth` (from 1) fails; 0: none does, calls are only counted.
 void shim_arm(uint64_t nth);
 void shim_disarm(void);
-uint64_t shim_calls(void);       // since the last arm
-const char *shim_failed(void);   // name of the call that was failed since then, or NULL
+uint64_t shim_calls(void);      // since the last arm
+const char *shim_failed(void);  // name of the call that was failed since then, or NULL
 
 #endif

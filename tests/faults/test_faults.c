@@ -26,7 +26,7 @@ typedef struct fixture {
     float expected[6 * 8 * 8];
     osp_backend backend;
     osp_precision precision;
-    long live;  // allocations of the library not freed yet
+    long live;    // allocations of the library not freed yet
     bool expect;  // compare with `expected`; else fill it
 } fixture;
 
@@ -72,16 +72,16 @@ static int open_files(void)
 
 static osp_status open_runtime(fixture *f, osp_runtime **runtime, osp_error *err)
 {
-    const osp_options options = {
-        .allocator = {counted_alloc, counted_realloc, counted_free, f}, .threads = 1};
+    const osp_options options = {.allocator = {counted_alloc, counted_realloc, counted_free, f},
+                                 .threads = 1};
     return osp_runtime_open(runtime, &options, err);
 }
 
 static osp_status run_engine(fixture *f, osp_engine *engine, osp_error *err)
 {
     osp_session *session = NULL;
-    osp_tensor in = {.dtype = OSP_DTYPE_FLOAT32, .rank = 4, .dims = {1, 3, SIZE, SIZE},
-                     .data = f->pixels};
+    osp_tensor in = {
+        .dtype = OSP_DTYPE_FLOAT32, .rank = 4, .dims = {1, 3, SIZE, SIZE}, .data = f->pixels};
     osp_tensor out = {0};
     osp_status status;
     STEP(osp_session_open(&session, engine, NULL, err));
@@ -100,8 +100,8 @@ static osp_status load_build_run(fixture *f, osp_error *err)
     osp_runtime *runtime = NULL;
     osp_model *model = NULL;
     osp_engine *engine = NULL;
-    const osp_engine_options options = {.backend = f->backend, .precision = f->precision,
-                                        .height = SIZE, .width = SIZE};
+    const osp_engine_options options = {
+        .backend = f->backend, .precision = f->precision, .height = SIZE, .width = SIZE};
     osp_status status;
     STEP(open_runtime(f, &runtime, err));
     STEP(osp_model_open(&model, runtime, model_path, err));
@@ -135,8 +135,8 @@ static osp_status open_cached(fixture *f, osp_error *err)
 {
     osp_runtime *runtime = NULL;
     osp_engine *engine = NULL;
-    const osp_engine_options options = {.backend = f->backend, .precision = f->precision,
-                                        .height = SIZE, .width = SIZE};
+    const osp_engine_options options = {
+        .backend = f->backend, .precision = f->precision, .height = SIZE, .width = SIZE};
     osp_status status;
     STEP(open_runtime(f, &runtime, err));
     STEP(osp_engine_open_cached(&engine, runtime, model_path, f->dir, NULL, &options, err));
@@ -242,8 +242,8 @@ static void fail_each_call_of(fixture *f, job run)
             harmless++;
         } else {
             if (!fits(call, status) || err.code != status || strlen(err.text) < 5)
-                fail_msg("call %llu, %s, gave status %d: %s", (unsigned long long)nth, call,
-                         status, err.text);
+                fail_msg("call %llu, %s, gave status %d: %s", (unsigned long long)nth, call, status,
+                         err.text);
         }
         if (f->live)
             fail_msg("call %llu, %s: %ld blocks leaked", (unsigned long long)nth, call, f->live);
@@ -279,8 +279,7 @@ static void write_image(fixture *f, osp_runtime *runtime, const char *name)
     assert_int_equal(osp_image_write(runtime, f->image, &image, NULL), OSP_OK);
 }
 
-static int set_up_for(void **state, osp_backend backend, osp_precision precision,
-                      const char *image)
+static int set_up_for(void **state, osp_backend backend, osp_precision precision, const char *image)
 {
     fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
@@ -295,14 +294,14 @@ static int set_up_for(void **state, osp_backend backend, osp_precision precision
     osp_runtime *runtime;
     osp_model *model;
     osp_engine *engine;
-    const osp_engine_options options = {.backend = backend, .precision = precision,
-                                        .height = SIZE, .width = SIZE};
+    const osp_engine_options options = {
+        .backend = backend, .precision = precision, .height = SIZE, .width = SIZE};
     assert_int_equal(open_runtime(f, &runtime, NULL), OSP_OK);
     assert_int_equal(osp_model_open(&model, runtime, model_path, NULL), OSP_OK);
     assert_int_equal(osp_engine_build(&engine, model, &options, NULL), OSP_OK);
     assert_int_equal(osp_engine_save(engine, f->plan, NULL), OSP_OK);
-    const osp_tensor tensor = {.dtype = OSP_DTYPE_FLOAT32, .rank = 4, .dims = {1, 3, SIZE, SIZE},
-                               .data = f->pixels};
+    const osp_tensor tensor = {
+        .dtype = OSP_DTYPE_FLOAT32, .rank = 4, .dims = {1, 3, SIZE, SIZE}, .data = f->pixels};
     assert_int_equal(osp_tensor_write(runtime, f->tensor, &tensor, NULL), OSP_OK);
     write_image(f, runtime, image);
     osp_engine_close(&engine);
@@ -347,7 +346,7 @@ static int tear_down(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_ALL(load_build_run), ON_ALL(save_and_open),      ON_ALL(open_cached),
+        ON_ALL(load_build_run),  ON_ALL(save_and_open),      ON_ALL(open_cached),
         ON_ALL(detect_and_draw), ON_ALL(tensors_and_models),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

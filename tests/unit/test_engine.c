@@ -89,15 +89,15 @@ static osp_engine *build(fixture *f, osp_engine_options options)
 
 static osp_tensor images(fixture *f, int n)
 {
-    return (osp_tensor){.dtype = OSP_DTYPE_FLOAT32, .rank = 4, .dims = {n, 3, SIZE, SIZE},
-                        .data = f->images};
+    return (osp_tensor){
+        .dtype = OSP_DTYPE_FLOAT32, .rank = 4, .dims = {n, 3, SIZE, SIZE}, .data = f->images};
 }
 
 static void names_files_as_the_old_system(void **state)
 {
     (void)state;
-    osp_device_info gpu = {.backend = OSP_BACKEND_CUDA, .cc_major = 8, .cc_minor = 6,
-                           .multiprocessors = 128};
+    osp_device_info gpu = {
+        .backend = OSP_BACKEND_CUDA, .cc_major = 8, .cc_minor = 6, .multiprocessors = 128};
     char name[64];
     assert_int_equal(osp_engine_file_name("azaion", &gpu, name, sizeof name, NULL), OSP_OK);
     assert_string_equal(name, "azaion.cc_8.6_sm_128.engine");
@@ -210,8 +210,8 @@ static void wrong_sizes_say_how_to_export(void **state)
 static void rows_do_not_depend_on_the_variant(void **state)
 {
     fixture *f = *state;
-    osp_engine *engine =
-        build(f, (osp_engine_options){.height = SIZE, .width = SIZE, .batches = {4, 1, 4}});
+    osp_engine *engine = build(
+        f, (osp_engine_options){.height = SIZE, .width = SIZE, .batches = {4, 1, 4}});
     osp_engine_info info;
     osp_engine_get_info(engine, &info);
     assert_true(info.variants == 2 && info.batch_min == 1 && info.batch_max == 4);
@@ -260,8 +260,11 @@ static void caller_buffers_strides_and_overflow(void **state)
     in.byte_strides[2] = SIZE * 12;
     in.byte_strides[3] = 12;
     static float buffer[OUT + 7];
-    out = (osp_tensor){.name = "output0", .dtype = OSP_DTYPE_FLOAT32, .rank = 1,
-                       .dims = {OUT + 7}, .data = buffer};
+    out = (osp_tensor){.name = "output0",
+                       .dtype = OSP_DTYPE_FLOAT32,
+                       .rank = 1,
+                       .dims = {OUT + 7},
+                       .data = buffer};
     assert_int_equal(osp_session_run(session, &in, 1, &out, 1, &err), OSP_OK);
     assert_true(out.rank == 3 && out.dims[1] == 6 && out.data == buffer);
     assert_memory_equal(buffer, expected, sizeof expected);
@@ -320,8 +323,8 @@ static void tickets(void **state)
 static void plans_in_memory_and_files(void **state)
 {
     fixture *f = *state;
-    osp_engine *engine =
-        build(f, (osp_engine_options){.height = SIZE, .width = SIZE, .batches = {1, 2}});
+    osp_engine *engine = build(
+        f, (osp_engine_options){.height = SIZE, .width = SIZE, .batches = {1, 2}});
     void *plan;
     size_t size;
     osp_error err;

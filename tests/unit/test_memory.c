@@ -39,8 +39,8 @@ static void check(const osp_memory_item *items, size_t count, size_t total)
         assert_int_equal(items[i].offset % OSP_MEMORY_ALIGN, 0);
         assert_true(items[i].offset + items[i].size <= total);
         for (size_t k = 0; k < i; k++) {
-            const bool together =
-                items[i].first <= items[k].last && items[k].first <= items[i].last;
+            const bool together = items[i].first <= items[k].last &&
+                                  items[k].first <= items[i].last;
             const bool meet = items[i].offset < items[k].offset + items[k].size &&
                               items[k].offset < items[i].offset + items[i].size;
             assert_false(items[k].size && together && meet);

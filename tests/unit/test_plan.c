@@ -27,8 +27,8 @@ static int set_up_for(void **state, osp_backend backend)
 {
     fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
-    const osp_options options = {.threads = 1, .limits = {.memory_bytes = 16 << 20,
-                                                          .tensor_bytes = 8 << 20}};
+    const osp_options options = {.threads = 1,
+                                 .limits = {.memory_bytes = 16 << 20, .tensor_bytes = 8 << 20}};
     assert_int_equal(osp_runtime_open(&f->runtime, &options, NULL), OSP_OK);
     osp_model *model;
     osp_engine *engine;
@@ -174,8 +174,9 @@ static void other_device_or_format_is_stale(void **state)
         plan_repair(f->scratch, f->size);
         osp_engine *engine;
         osp_error err;
-        assert_int_equal(osp_engine_open_memory(&engine, f->runtime, f->scratch, f->size, NULL,
-                                                &err), OSP_ERROR_STALE);
+        assert_int_equal(
+            osp_engine_open_memory(&engine, f->runtime, f->scratch, f->size, NULL, &err),
+            OSP_ERROR_STALE);
         assert_non_null(strstr(err.text, cases[i].says));
     }
 }

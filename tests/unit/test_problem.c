@@ -68,8 +68,8 @@ static void canonical_lines_come_back(void **state)
 static void conv_text_says_the_problem(void **state)
 {
     (void)state;
-    const osp_problem p =
-        scan("conv n2 ic64 ih80 iw60 oc128 kh3 sh2 ph1 f32 nhwc ss128 ds256 +bias +silu +add");
+    const osp_problem p = scan("conv n2 ic64 ih80 iw60 oc128 kh3 sh2 ph1 f32 nhwc ss128 ds256 "
+                               "+bias +silu +add");
     assert_string_equal(p.op->type, "FusedConv");
     assert_int_equal(p.src_count, 4);
     const osp_fused_conv_attrs *a = p.attrs;
@@ -98,11 +98,11 @@ static void wrong_texts_are_refused(void **state)
         "nothing",
         "conv",
         "conv n1 ic64 ih80 iw80 oc128 kh3 f32",
-        "conv n1 ic64 ih80 iw80 oc128 kh3 f32 nhwc ss64",          // dense is not written
+        "conv n1 ic64 ih80 iw80 oc128 kh3 f32 nhwc ss64",  // dense is not written
         "conv n1 ic64 ih80 iw80 oc128 kh3 f32 nhwc +add +add",
-        "conv n1 ic64 ih80 iw80 oc128 kh3 f32 nhwc +silu +bias",   // order
+        "conv n1 ic64 ih80 iw80 oc128 kh3 f32 nhwc +silu +bias",  // order
         "conv n1 ic64 ih80 iw80 oc128 kh3 f32 nhwc as256",
-        "conv n1 ic64 ih2 iw2 oc128 kh3 f32 nhwc",                 // the window does not fit
+        "conv n1 ic64 ih2 iw2 oc128 kh3 f32 nhwc",  // the window does not fit
         "conv n1 ic6 ih8 iw8 oc8 kh1 g4 f32 nhwc",
         "conv n1 ic64 ih080 iw80 oc128 kh3 f32 nhwc",
         "conv n1 ic64 ih99999999999999999999 iw80 oc128 kh3 f32 nhwc",
@@ -113,10 +113,10 @@ static void wrong_texts_are_refused(void **state)
         "Mul f32:2 f32:2 -> f33:2",
         "Mul f32:2x f32:2 -> f32:2",
         "Mul f32:2:nhwc f32:2 -> f32:2",
-        "Mul f32:4:s8 f32:4 -> f32:4",                             // a pitch without a row
-        "Mul f32:4:r2:s1 f32:4 -> f32:4",                          // rows meet
-        "Mul f32:4:r3:s8 f32:4 -> f32:4",                          // no whole rows
-        "Mul f32:4:const:r2:s4 f32:4 -> f32:4",                    // order
+        "Mul f32:4:s8 f32:4 -> f32:4",           // a pitch without a row
+        "Mul f32:4:r2:s1 f32:4 -> f32:4",        // rows meet
+        "Mul f32:4:r3:s8 f32:4 -> f32:4",        // no whole rows
+        "Mul f32:4:const:r2:s4 f32:4 -> f32:4",  // order
         "Softmax f32:4 -> f32:4 axis=x",
         "Softmax f32:4 -> f32:4 nothing=1",
     };

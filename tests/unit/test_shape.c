@@ -31,6 +31,9 @@ static void counts(void **state)
     const osp_shape edge = {.rank = 1, .dims = {INT64_MAX / 4}};
     assert_true(osp_shape_bytes(&edge, OSP_DTYPE_UINT8, &n));
     assert_false(osp_shape_bytes(&edge, OSP_DTYPE_INT64, &n));
+    const osp_shape empty_edge = {.rank = 2, .dims = {0, INT64_MAX / 4}};
+    assert_true(osp_shape_bytes(&empty_edge, OSP_DTYPE_UINT8, &n) && n == 0);
+    assert_false(osp_shape_bytes(&empty_edge, OSP_DTYPE_INT64, &n));  // nor would its byte strides
     assert_false(osp_shape_bytes(&some, OSP_DTYPE_UNKNOWN, &n));
     assert_false(osp_shape_known(&open));
     assert_true(osp_shape_known(&empty));

@@ -6,12 +6,12 @@
 enum { BLOCK_ROWS = 48 };
 
 typedef struct attention {
-    osp_direct scores, sums;   // of one block of rows
+    osp_direct scores, sums;  // of one block of rows
     int64_t stacked, m, n, d, e;
     bool q_transposed, k_transposed, v_transposed, out_transposed;
     float scale;
-    size_t k_floats, v_floats;      // packed, of one stack
-    size_t thread_floats;           // scratch of a thread
+    size_t k_floats, v_floats;  // packed, of one stack
+    size_t thread_floats;       // scratch of a thread
 } attention;
 
 static const char *refuse(const osp_problem *p)
@@ -33,9 +33,21 @@ static int64_t dim_of(const osp_shape *s, bool transposed, bool columns)
 static osp_status settle(osp_direct *d, osp_context *ctx, int64_t rows, int64_t ic, int64_t oc,
                          osp_error *err)
 {
-    *d = (osp_direct){.n = 1, .ih = 1, .oh = 1, .iw = rows, .ow = rows, .ic = ic, .oc = oc,
-                      .kh = 1, .kw = 1, .sh = 1, .sw = 1, .dh = 1, .dw = 1,
-                      .src_pitch = ic, .dst_pitch = oc};
+    *d = (osp_direct){.n = 1,
+                      .ih = 1,
+                      .oh = 1,
+                      .iw = rows,
+                      .ow = rows,
+                      .ic = ic,
+                      .oc = oc,
+                      .kh = 1,
+                      .kw = 1,
+                      .sh = 1,
+                      .sw = 1,
+                      .dh = 1,
+                      .dw = 1,
+                      .src_pitch = ic,
+                      .dst_pitch = oc};
     return osp_direct_settle(d, ctx, osp_cpu_simd(), err);
 }
 
@@ -104,8 +116,7 @@ static void pack_stacks(void *user, int32_t thread, int64_t begin, int64_t end)
     const int64_t v_steps[2] = {a->v_transposed ? a->n : 1, a->v_transposed ? 1 : a->e};
     for (int64_t i = begin; i < end; i++) {
         float *k = j->packed_k + (size_t)i * a->k_floats;
-        osp_direct_pack(&a->scores, j->k + i * a->n * a->d, k_steps, NULL, k, 0,
-                        a->scores.blocks);
+        osp_direct_pack(&a->scores, j->k + i * a->n * a->d, k_steps, NULL, k, 0, a->scores.blocks);
         a->scores.simd->scale(k, k, a->scores.blocks * a->scores.block_floats, a->scale);
         osp_direct_pack(&a->sums, j->v + i * a->n * a->e, v_steps, NULL,
                         j->packed_v + (size_t)i * a->v_floats, 0, a->sums.blocks);

@@ -45,13 +45,20 @@ static osp_status prepare(const osp_problem *p, osp_context *ctx, int32_t thread
         OSP_FAIL_MEMORY(err);
     const int64_t *in = c.src->shape.dims, *out = c.dst->shape.dims;
     *d = (depthwise){.simd = osp_cpu_simd(),
-                     .n = in[0], .c = in[1], .ih = in[2], .iw = in[3], .oh = out[2], .ow = out[3],
+                     .n = in[0],
+                     .c = in[1],
+                     .ih = in[2],
+                     .iw = in[3],
+                     .oh = out[2],
+                     .ow = out[3],
                      .h = c.attrs->window[0],
                      .w = c.attrs->window[1],
                      .src_pitch = c.src->pitch,
                      .dst_pitch = c.dst->pitch,
                      .add_pitch = c.add ? c.add->pitch : 0,
-                     .act = c.act, .alpha = c.alpha, .beta = c.beta,
+                     .act = c.act,
+                     .alpha = c.alpha,
+                     .beta = c.beta,
                      .add_first = c.add_first};
     d->padded = (d->c + d->simd->lanes - 1) / d->simd->lanes * d->simd->lanes;
     sizes->packed_bytes = (size_t)(d->padded * (1 + d->h.size * d->w.size)) * sizeof(float);
@@ -103,8 +110,9 @@ static void run_pixels(const job *j, int64_t line, int64_t x, int64_t count)
         for (int64_t kx = 0; kx < d->w.size; kx++) {
             const int64_t ix = x * d->w.stride - d->w.pad_begin + kx * d->w.dilation;
             const bool inside = iy >= 0 && iy < d->ih && ix >= 0 && ix < d->iw;
-            taps[ky * d->w.size + kx] =
-                inside ? j->src + ((n * d->ih + iy) * d->iw + ix) * d->src_pitch : NULL;
+            taps[ky * d->w.size + kx] = inside ? j->src +
+                                                     ((n * d->ih + iy) * d->iw + ix) * d->src_pitch
+                                               : NULL;
         }
     }
     const int64_t pixel = line * d->ow + x;

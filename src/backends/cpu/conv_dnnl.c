@@ -177,9 +177,8 @@ static osp_status prepare(const osp_problem *p, osp_context *ctx, int32_t thread
     s->bias_at = round_up(sizeof(osp_dnnl_layout));
     s->weights_at = s->bias_at +
                     (c.bias ? round_up((size_t)c.dst->shape.dims[1] * sizeof(float)) : 0);
-    sizes->packed_bytes =
-        s->weights_at + dnnl_memory_desc_get_size(
-                            dnnl_primitive_desc_query_md(s->desc, dnnl_query_weights_md, 0));
+    sizes->packed_bytes = s->weights_at + dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(
+                                              s->desc, dnnl_query_weights_md, 0));
     sizes->workspace_bytes = dnnl_memory_desc_get_size(
         dnnl_primitive_desc_query_md(s->desc, dnnl_query_scratchpad_md, 0));
     *state = s;
@@ -192,8 +191,8 @@ static osp_status reorder(const conv_state *s, const osp_conv_problem *c, const 
 {
     dnnl_dims_t dims, strides;
     const int rank = weight_dims(c, s->deconv, dims, strides);
-    const_dnnl_memory_desc_t packed =
-        dnnl_primitive_desc_query_md(s->desc, dnnl_query_weights_md, 0);
+    const_dnnl_memory_desc_t packed = dnnl_primitive_desc_query_md(s->desc, dnnl_query_weights_md,
+                                                                   0);
     dnnl_memory_desc_t plain = NULL;
     dnnl_memory_t src = NULL, dst = NULL;
     dnnl_primitive_desc_t desc = NULL;
@@ -206,8 +205,7 @@ static osp_status reorder(const conv_state *s, const osp_conv_problem *c, const 
     if (!made)
         made = dnnl_memory_create(&dst, packed, s->engine, to);
     if (!made)
-        made = dnnl_reorder_primitive_desc_create(&desc, plain, s->engine, packed, s->engine,
-                                                  NULL);
+        made = dnnl_reorder_primitive_desc_create(&desc, plain, s->engine, packed, s->engine, NULL);
     if (!made)
         made = dnnl_primitive_create(&primitive, desc);
     if (!made)
@@ -238,12 +236,11 @@ static osp_status pack(const osp_problem *p, void *state, const void *const *src
     const conv_state *s = state;
     osp_conv_problem c;
     osp_conv_problem_of(p, &c);
-    OSP_TRY(osp_dnnl_layout_of(packed, dnnl_primitive_desc_query_md(s->desc,
-                                                                    dnnl_query_weights_md, 0),
-                               err));
+    OSP_TRY(osp_dnnl_layout_of(
+        packed, dnnl_primitive_desc_query_md(s->desc, dnnl_query_weights_md, 0), err));
     for (int64_t i = 0; c.bias && i < c.dst->shape.dims[1]; i++)
-        ((float *)(void *)((char *)packed + s->bias_at))[i] =
-            osp_load_float(c.bias->dtype, src[2], (size_t)i);
+        ((float *)(void *)((char *)packed + s->bias_at))[i] = osp_load_float(c.bias->dtype, src[2],
+                                                                             (size_t)i);
     return reorder(s, &c, src[1], (char *)packed + s->weights_at, err);
 }
 
@@ -276,8 +273,8 @@ static osp_status add_memory(conv_session *b, const conv_state *s, int arg,
                              const_dnnl_memory_desc_t md, const void *data, osp_error *err)
 {
     b->args[b->count].arg = arg;
-    OSP_DNNL(err, dnnl_memory_create(&b->args[b->count].memory, md, s->engine,
-                                     (void *)(uintptr_t)data));
+    OSP_DNNL(err,
+             dnnl_memory_create(&b->args[b->count].memory, md, s->engine, (void *)(uintptr_t)data));
     b->count++;
     return OSP_OK;
 }
@@ -300,8 +297,8 @@ static osp_status fill_session(conv_session *b, const conv_state *s, const void 
         OSP_TRY(add_memory(b, s, DNNL_ARG_BIAS, s->bias, bytes + s->bias_at, err));
     if (s->add) {
         b->add_at = b->count;
-        OSP_TRY(add_memory(b, s, DNNL_ARG_ATTR_MULTIPLE_POST_OP(s->add_at) | DNNL_ARG_SRC_1,
-                           s->add, NULL, err));
+        OSP_TRY(add_memory(b, s, DNNL_ARG_ATTR_MULTIPLE_POST_OP(s->add_at) | DNNL_ARG_SRC_1, s->add,
+                           NULL, err));
     }
     return OSP_OK;
 }

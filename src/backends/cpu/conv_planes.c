@@ -49,12 +49,19 @@ static osp_status prepare(const osp_problem *p, osp_context *ctx, int32_t thread
         OSP_FAIL_MEMORY(err);
     const int64_t *in = c.src->shape.dims, *out = c.dst->shape.dims;
     *s = (planes){.simd = osp_cpu_simd(),
-                  .n = in[0], .c = in[1], .ih = in[2], .iw = in[3],
-                  .oc = out[1], .oh = out[2], .ow = out[3],
+                  .n = in[0],
+                  .c = in[1],
+                  .ih = in[2],
+                  .iw = in[3],
+                  .oc = out[1],
+                  .oh = out[2],
+                  .ow = out[3],
                   .h = c.attrs->window[0],
                   .w = c.attrs->window[1],
                   .dst_pitch = c.dst->pitch,
-                  .act = c.act, .alpha = c.alpha, .beta = c.beta};
+                  .act = c.act,
+                  .alpha = c.alpha,
+                  .beta = c.beta};
     const int64_t vectors = (s->oc + s->simd->lanes - 1) / s->simd->lanes;
     s->kernel = s->simd->planes + (vectors > 1);
     const int64_t width = s->kernel->vectors * s->simd->lanes;
@@ -64,8 +71,8 @@ static osp_status prepare(const osp_problem *p, osp_context *ctx, int32_t thread
     s->line_floats = (2 * (s->ow + s->kernel->rows) + s->w.size + s->iw + s->w.pad_begin + 31) &
                      ~(int64_t)15;
     sizes->packed_bytes = (size_t)(s->blocks * s->block_floats) * sizeof(float);
-    sizes->workspace_bytes =
-        (size_t)(s->line_floats * s->c * s->h.size) * sizeof(float) * (size_t)threads;
+    sizes->workspace_bytes = (size_t)(s->line_floats * s->c * s->h.size) * sizeof(float) *
+                             (size_t)threads;
     *state = s;
     return OSP_OK;
 }

@@ -8,7 +8,7 @@
 typedef struct osp_conv_problem {
     const osp_conv_attrs *attrs;
     const osp_operand *src, *weights, *bias, *add, *dst;  // bias, add: NULL where left out
-    int32_t act;  // osp_unary
+    int32_t act;                                          // osp_unary
     float alpha, beta;
     bool add_first;
 } osp_conv_problem;

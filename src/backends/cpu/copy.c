@@ -105,8 +105,8 @@ typedef struct job {
     const osp_copy *c;
     char *dst;
     const char *src;
-    int32_t split;    // the dim that threads share
-    int32_t inner;    // dims from here on are done by one call
+    int32_t split;  // the dim that threads share
+    int32_t inner;  // dims from here on are done by one call
     const osp_simd *simd;
 } job;
 
@@ -153,8 +153,8 @@ static void transpose_any(const osp_copy *c, char *dst, const char *src, int64_t
     for (int64_t y0 = 0; y0 < rows; y0 += BLOCK)                                                   \
         for (int64_t x = 0; x < columns; x++)                                                      \
             for (int64_t y = y0; y < y0 + BLOCK && y < rows; y++)                                  \
-                ((TYPE *)(void *)dst)[x * to + y] =                                                \
-                    ((const TYPE *)(const void *)src)[y * from + x];                               \
+                ((TYPE *)(void *)dst)[x * to + y] = ((                                             \
+                    const TYPE *)(const void *)src)[y * from + x];                                 \
     break
     switch (c->size) {
     case 1:

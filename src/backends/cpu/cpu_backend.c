@@ -14,12 +14,24 @@ typedef struct row {
 #define CONVOLUTIONS                                                                               \
     {                                                                                              \
         &osp_cpu_conv_depthwise, &osp_cpu_conv_planes, &osp_cpu_conv_direct_avx512,                \
-            &osp_cpu_conv_direct_avx2, &osp_cpu_conv_dnnl, &osp_tactic_ref, NULL                    \
+            &osp_cpu_conv_direct_avx2, &osp_cpu_conv_dnnl, &osp_tactic_ref, NULL                   \
     }
-#define ONE(TACTIC) {&(TACTIC), &osp_tactic_ref, NULL}
-#define UNARY(TYPE) {TYPE, "", ONE(osp_cpu_unary)}
-#define BINARY(TYPE) {TYPE, "", ONE(osp_cpu_binary)}
-#define COPY(TYPE) {TYPE, "", ONE(osp_cpu_copy)}
+#define ONE(TACTIC)                                                                                \
+    {                                                                                              \
+        &(TACTIC), &osp_tactic_ref, NULL                                                           \
+    }
+#define UNARY(TYPE)                                                                                \
+    {                                                                                              \
+        TYPE, "", ONE(osp_cpu_unary)                                                               \
+    }
+#define BINARY(TYPE)                                                                               \
+    {                                                                                              \
+        TYPE, "", ONE(osp_cpu_binary)                                                              \
+    }
+#define COPY(TYPE)                                                                                 \
+    {                                                                                              \
+        TYPE, "", ONE(osp_cpu_copy)                                                                \
+    }
 
 static const row rows[] = {
     {"Conv", "", CONVOLUTIONS},
@@ -52,13 +64,42 @@ static const row rows[] = {
     {"Not", "", ONE(osp_cpu_not)},
     {"Silu", "osprey", ONE(osp_cpu_unary)},
     {"Reorder", "osprey", ONE(osp_cpu_copy)},
-    UNARY("Relu"), UNARY("LeakyRelu"), UNARY("Sigmoid"), UNARY("Exp"), UNARY("Log"),
-    UNARY("Sqrt"), UNARY("Erf"), UNARY("Tanh"), UNARY("Sin"), UNARY("Cos"), UNARY("Floor"),
-    UNARY("HardSigmoid"), UNARY("HardSwish"), UNARY("Gelu"), UNARY("Clip"),
-    BINARY("Add"), BINARY("Sub"), BINARY("Mul"), BINARY("Div"), BINARY("Pow"), BINARY("Mod"),
-    BINARY("Min"), BINARY("Max"), BINARY("Equal"), BINARY("Less"), BINARY("And"), BINARY("Xor"),
-    COPY("Transpose"), COPY("Slice"), COPY("Expand"), COPY("Tile"), COPY("Reshape"),
-    COPY("Flatten"), COPY("Squeeze"), COPY("Unsqueeze"), COPY("Identity"),
+    UNARY("Relu"),
+    UNARY("LeakyRelu"),
+    UNARY("Sigmoid"),
+    UNARY("Exp"),
+    UNARY("Log"),
+    UNARY("Sqrt"),
+    UNARY("Erf"),
+    UNARY("Tanh"),
+    UNARY("Sin"),
+    UNARY("Cos"),
+    UNARY("Floor"),
+    UNARY("HardSigmoid"),
+    UNARY("HardSwish"),
+    UNARY("Gelu"),
+    UNARY("Clip"),
+    BINARY("Add"),
+    BINARY("Sub"),
+    BINARY("Mul"),
+    BINARY("Div"),
+    BINARY("Pow"),
+    BINARY("Mod"),
+    BINARY("Min"),
+    BINARY("Max"),
+    BINARY("Equal"),
+    BINARY("Less"),
+    BINARY("And"),
+    BINARY("Xor"),
+    COPY("Transpose"),
+    COPY("Slice"),
+    COPY("Expand"),
+    COPY("Tile"),
+    COPY("Reshape"),
+    COPY("Flatten"),
+    COPY("Squeeze"),
+    COPY("Unsqueeze"),
+    COPY("Identity"),
 };
 
 static const osp_tactic *const *tactics(const osp_op *op)
@@ -84,8 +125,8 @@ static void device_key(osp_context *ctx, int32_t device, int32_t threads, char *
     (void)ctx;
     (void)device;
     const dnnl_version_t *v = dnnl_version();
-    snprintf(key, size, "cpu %s onednn %d.%d.%d threads %d", osp_cpu_isa_name(), v->major,
-             v->minor, v->patch, threads);
+    snprintf(key, size, "cpu %s onednn %d.%d.%d threads %d", osp_cpu_isa_name(), v->major, v->minor,
+             v->patch, threads);
 }
 
 const osp_backend_def osp_backend_cpu = {

@@ -140,8 +140,8 @@ static void place_taps(const osp_direct *d, pointers *t)
         for (int32_t m = 0; m < rows; m++) {
             const bool inside = (uint64_t)(t->iy[m] + dy) < (uint64_t)d->ih &&
                                 (uint64_t)(t->ix[m] + dx) < (uint64_t)d->iw;
-            t->src[k * rows + m] =
-                inside ? (const float *)((uintptr_t)t->src[m] + offset) : d->zeros;
+            t->src[k * rows + m] = inside ? (const float *)((uintptr_t)t->src[m] + offset)
+                                          : d->zeros;
         }
     }
 }

@@ -23,7 +23,7 @@ typedef struct osp_direct {
     int32_t taps, tap_ic;
     int64_t blocks, block_floats;  // of output channels; packed floats in each, bias included
     int64_t offsets[OSP_DIRECT_MAX_TAPS];
-    const float *zeros;            // ic of them: what padding reads
+    const float *zeros;  // ic of them: what padding reads
 } osp_direct;
 
 // NULL, or why it cannot be done so.

@@ -13,8 +13,8 @@
 enum { BLOCK = 512 };
 
 // A block of a float or bfloat16 row as floats: in place, or converted into `space`.
-static const float *load_block(const osp_simd *simd, osp_dtype dtype, const char *src,
-                               int64_t step, int64_t first, int64_t n, float *space)
+static const float *load_block(const osp_simd *simd, osp_dtype dtype, const char *src, int64_t step,
+                               int64_t first, int64_t n, float *space)
 {
     if (dtype == OSP_DTYPE_FLOAT32) {
         const float *p = (const float *)(const void *)src + first * step;
@@ -182,15 +182,26 @@ const osp_tactic osp_cpu_unary = {.name = "rows",
 // ---- Binary -------------------------------------------------------------------------------------
 
 typedef enum pair_op {
-    PAIR_ADD = OSP_B_ADD, PAIR_SUB, PAIR_MUL, PAIR_DIV, PAIR_MIN, PAIR_MAX, PAIR_POW,
-    PAIR_EQUAL, PAIR_LESS, PAIR_AND, PAIR_XOR, PAIR_MOD, PAIR_FMOD
+    PAIR_ADD = OSP_B_ADD,
+    PAIR_SUB,
+    PAIR_MUL,
+    PAIR_DIV,
+    PAIR_MIN,
+    PAIR_MAX,
+    PAIR_POW,
+    PAIR_EQUAL,
+    PAIR_LESS,
+    PAIR_AND,
+    PAIR_XOR,
+    PAIR_MOD,
+    PAIR_FMOD
 } pair_op;
 
 static const struct {
     const char *type;
     pair_op op;
-} pairs[] = {{"Add", PAIR_ADD},   {"Sub", PAIR_SUB},     {"Mul", PAIR_MUL},   {"Div", PAIR_DIV},
-             {"Min", PAIR_MIN},   {"Max", PAIR_MAX},     {"Pow", PAIR_POW},   {"Mod", PAIR_MOD},
+} pairs[] = {{"Add", PAIR_ADD},     {"Sub", PAIR_SUB},   {"Mul", PAIR_MUL}, {"Div", PAIR_DIV},
+             {"Min", PAIR_MIN},     {"Max", PAIR_MAX},   {"Pow", PAIR_POW}, {"Mod", PAIR_MOD},
              {"Equal", PAIR_EQUAL}, {"Less", PAIR_LESS}, {"And", PAIR_AND}, {"Xor", PAIR_XOR}};
 
 typedef struct binary {
@@ -502,8 +513,7 @@ static void not_row(const void *user, char *dst, int64_t dst_step, const char *c
         dst[i * dst_step] = !src[0][i * steps[0]];
 }
 
-static osp_status launch_not(const osp_problem *p, void *state, const osp_launch *l,
-                             osp_error *err)
+static osp_status launch_not(const osp_problem *p, void *state, const osp_launch *l, osp_error *err)
 {
     (void)err;
     (void)p;

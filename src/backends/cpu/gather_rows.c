@@ -99,8 +99,8 @@ static void elements_range(void *user, int32_t thread, int64_t begin, int64_t en
         }
         const int64_t index = index_at(j, (size_t)i, j->length);
         if (index >= 0)
-            osp_copy_element(j->dst, (size_t)i, j->src,
-                             (size_t)(at + index * j->strides[j->axis]), j->size);
+            osp_copy_element(j->dst, (size_t)i, j->src, (size_t)(at + index * j->strides[j->axis]),
+                             j->size);
     }
 }
 
@@ -154,8 +154,8 @@ static osp_status launch_nd(const osp_problem *p, void *state, const osp_launch 
     j.batch_size = osp_shape_span(s, j.batch, s->rank);
     j.piece = (size_t)osp_shape_span(s, j.batch + j.depth, s->rank) * j.size;
     if (j.piece && j.per_batch)
-        osp_cpu_parallel(l->threads, osp_shape_span(i, 0, i->rank - 1),
-                         10 + (double)j.piece / 8, nd_range, &j);
+        osp_cpu_parallel(l->threads, osp_shape_span(i, 0, i->rank - 1), 10 + (double)j.piece / 8,
+                         nd_range, &j);
     return finish(&j, err);
 }
 
@@ -189,8 +189,10 @@ static osp_status launch_scatter(const osp_problem *p, void *state, const osp_la
 }
 
 const osp_tactic osp_cpu_gather = {.name = "pieces", .refuse = refuse, .launch = launch_gather};
-const osp_tactic osp_cpu_gather_elements = {
-    .name = "elements", .refuse = refuse, .launch = launch_elements};
+const osp_tactic osp_cpu_gather_elements = {.name = "elements",
+                                            .refuse = refuse,
+                                            .launch = launch_elements};
 const osp_tactic osp_cpu_gather_nd = {.name = "pieces", .refuse = refuse, .launch = launch_nd};
-const osp_tactic osp_cpu_scatter_nd = {
-    .name = "pieces", .refuse = refuse_scatter, .launch = launch_scatter};
+const osp_tactic osp_cpu_scatter_nd = {.name = "pieces",
+                                       .refuse = refuse_scatter,
+                                       .launch = launch_scatter};

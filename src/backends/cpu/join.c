@@ -262,8 +262,8 @@ static const char *refuse_pad(const osp_problem *p)
     return refuse_strides(p);
 }
 
-static osp_status prepare_pad(const osp_problem *p, osp_context *ctx, int32_t threads,
-                              void **state, osp_tactic_sizes *sizes, osp_error *err)
+static osp_status prepare_pad(const osp_problem *p, osp_context *ctx, int32_t threads, void **state,
+                              osp_tactic_sizes *sizes, osp_error *err)
 {
     (void)threads;
     (void)sizes;
@@ -300,8 +300,7 @@ static void fill_range(void *user, int32_t thread, int64_t begin, int64_t end)
         f->dst[i] = f->value;
 }
 
-static osp_status launch_pad(const osp_problem *p, void *state, const osp_launch *l,
-                             osp_error *err)
+static osp_status launch_pad(const osp_problem *p, void *state, const osp_launch *l, osp_error *err)
 {
     const osp_pad_attrs *a = p->attrs;
     fill f = {l->dst[0], a->value};

@@ -7,8 +7,8 @@
 #include "ops/linear.h"
 
 typedef struct product {
-    osp_direct direct;      // one matrix
-    int64_t count;          // of matrices
+    osp_direct direct;  // one matrix
+    int64_t count;      // of matrices
     int64_t a_steps[OSP_MAX_RANK], b_steps[OSP_MAX_RANK], dims[OSP_MAX_RANK];
     int32_t batch_rank;
     int64_t a_row, b_k, b_n;  // strides: of a row of a, of k and n in b
@@ -176,8 +176,7 @@ static osp_status launch(const osp_problem *p, void *state, const osp_launch *l,
         }
         if (!m->b_packed && b != last_b) {
             job j = {m, (const float *)l->src[1] + b, l->workspace};
-            osp_cpu_parallel(l->threads, d->blocks, (double)d->block_floats * 0.3, pack_range,
-                             &j);
+            osp_cpu_parallel(l->threads, d->blocks, (double)d->block_floats * 0.3, pack_range, &j);
             packed = l->workspace;
             last_b = b;
         }
@@ -199,7 +198,8 @@ static void release(osp_context *ctx, void *state)
 static const char *refuse_row(const osp_problem *p)
 {
     const osp_shape *a = &p->src[0].shape, *b = &p->src[1].shape;
-    if (!osp_operand_is(p->src, OSP_DTYPE_FLOAT32) || !osp_operand_is(p->src + 1, OSP_DTYPE_FLOAT32))
+    if (!osp_operand_is(p->src, OSP_DTYPE_FLOAT32) ||
+        !osp_operand_is(p->src + 1, OSP_DTYPE_FLOAT32))
         return "not FP32";
     if (!p->src[0].constant || p->src[1].constant || b->rank < 2 || a->rank < 1 ||
         osp_operand_count(p->src) != a->dims[a->rank - 1])
@@ -231,8 +231,7 @@ static void row_range(void *user, int32_t thread, int64_t begin, int64_t end)
     }
 }
 
-static osp_status launch_row(const osp_problem *p, void *state, const osp_launch *l,
-                             osp_error *err)
+static osp_status launch_row(const osp_problem *p, void *state, const osp_launch *l, osp_error *err)
 {
     (void)state;
     (void)err;
@@ -249,8 +248,9 @@ static osp_status launch_row(const osp_problem *p, void *state, const osp_launch
     return OSP_OK;
 }
 
-const osp_tactic osp_cpu_matmul_row = {
-    .name = "weighted_rows_f32", .refuse = refuse_row, .launch = launch_row};
+const osp_tactic osp_cpu_matmul_row = {.name = "weighted_rows_f32",
+                                       .refuse = refuse_row,
+                                       .launch = launch_row};
 
 const osp_tactic osp_cpu_matmul_direct = {.name = "direct_f32",
                                           .pack_version = 1,

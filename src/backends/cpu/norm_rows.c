@@ -156,8 +156,8 @@ static void norm_rows(void *user, int32_t thread, int64_t begin, int64_t end)
     const int64_t n = j->s->count;
     for (int64_t r = begin; r < end; r++) {
         float mean, inv_std;
-        j->s->simd->layer_norm(j->dst + r * n, j->src + r * n, j->weight, j->bias, n,
-                               j->s->epsilon, &mean, &inv_std);
+        j->s->simd->layer_norm(j->dst + r * n, j->src + r * n, j->weight, j->bias, n, j->s->epsilon,
+                               &mean, &inv_std);
         if (j->mean)
             j->mean[r] = mean;
         if (j->inv_std)
@@ -265,8 +265,8 @@ static void reduce_columns(void *user, int32_t thread, int64_t begin, int64_t en
                 lines[lines_count++] = dst;
             for (; k < s->count && lines_count <= AT_ONCE; k++)
                 lines[lines_count++] = src + k * s->inner;
-            const float scale =
-                s->kind == KIND_MEAN && k == s->count ? 1.0f / (float)s->count : 1.0f;
+            const float scale = s->kind == KIND_MEAN && k == s->count ? 1.0f / (float)s->count
+                                                                      : 1.0f;
             if (s->kind == KIND_MAX)
                 s->simd->max_rows(dst, lines, lines_count, n);
             else
@@ -287,8 +287,8 @@ static osp_status launch_reduce(const osp_problem *p, void *state, const osp_lau
         return OSP_OK;
     }
     j.pieces = (s->inner + OSP_SOFTMAX_COLUMNS - 1) / OSP_SOFTMAX_COLUMNS;
-    osp_cpu_parallel(l->threads, s->outer * j.pieces,
-                     (double)s->count * 0.2 * OSP_SOFTMAX_COLUMNS, reduce_columns, &j);
+    osp_cpu_parallel(l->threads, s->outer * j.pieces, (double)s->count * 0.2 * OSP_SOFTMAX_COLUMNS,
+                     reduce_columns, &j);
     return OSP_OK;
 }
 

@@ -50,7 +50,12 @@ static osp_status prepare(const osp_problem *p, osp_context *ctx, int32_t thread
     if (!s)
         OSP_FAIL_MEMORY(err);
     *s = (pool){.simd = osp_cpu_simd(),
-                .n = in[0], .ih = in[2], .iw = in[3], .oh = out[2], .ow = out[3], .c = in[1],
+                .n = in[0],
+                .ih = in[2],
+                .iw = in[3],
+                .oh = out[2],
+                .ow = out[3],
+                .c = in[1],
                 .src_pitch = p->src->pitch,
                 .dst_pitch = p->dst->pitch,
                 .dtype = p->src->dtype,
@@ -166,8 +171,8 @@ static void pool_lines(void *user, int32_t thread, int64_t begin, int64_t end)
                 for (int64_t kx = x0; kx < x1; kx++) {
                     const int64_t iy = y * s->h.stride - s->h.pad_begin + ky * s->h.dilation;
                     const int64_t ix = x * s->w.stride - s->w.pad_begin + kx * s->w.dilation;
-                    lines[count++] =
-                        j->src + ((n * s->ih + iy) * s->iw + ix) * s->src_pitch * bytes;
+                    lines[count++] = j->src +
+                                     ((n * s->ih + iy) * s->iw + ix) * s->src_pitch * bytes;
                 }
             const int64_t taps = divisor(s, &s->h, y, s->ih, y1 - y0) *
                                  divisor(s, &s->w, x, s->iw, x1 - x0);

@@ -58,8 +58,8 @@ static void sample_axis(const osp_resize_attrs *a, int32_t axis, float *ramp, in
     osp_resample(&one, &src, &dst);
 }
 
-static osp_status find_points(const osp_resize_attrs *a, osp_context *ctx, int32_t axis,
-                              int64_t in, int64_t count, point *points, osp_error *err)
+static osp_status find_points(const osp_resize_attrs *a, osp_context *ctx, int32_t axis, int64_t in,
+                              int64_t count, point *points, osp_error *err)
 {
     float *ramp = osp_mem_alloc(&ctx->mem, (size_t)in * sizeof *ramp);
     float *at = osp_mem_alloc(&ctx->mem, (size_t)count * sizeof *at);
@@ -73,8 +73,7 @@ static osp_status find_points(const osp_resize_attrs *a, osp_context *ctx, int32
             ramp[i] = (float)(i & 1);
         sample_axis(a, axis, ramp, in, part, count);
         for (int64_t i = 0; i < count; i++) {
-            const int64_t low =
-                osp_i64_max(0, osp_i64_min(in - 1, (int64_t)floorf(at[i] + 0.0f)));
+            const int64_t low = osp_i64_max(0, osp_i64_min(in - 1, (int64_t)floorf(at[i] + 0.0f)));
             points[i].low = low;
             points[i].high = osp_i64_min(low + 1, in - 1);
             points[i].weight = low & 1 ? 1 - part[i] : part[i];
@@ -109,7 +108,12 @@ static osp_status prepare(const osp_problem *p, osp_context *ctx, int32_t thread
     if (!r)
         OSP_FAIL_MEMORY(err);
     *r = (resize){.simd = osp_cpu_simd(),
-                  .n = in[0], .ih = in[2], .iw = in[3], .oh = out[2], .ow = out[3], .c = in[1],
+                  .n = in[0],
+                  .ih = in[2],
+                  .iw = in[3],
+                  .oh = out[2],
+                  .ow = out[3],
+                  .c = in[1],
                   .src_pitch = p->src->pitch,
                   .dst_pitch = p->dst->pitch,
                   .bytes = osp_dtype_bytes(p->dst->dtype),

@@ -10,49 +10,72 @@
 
 // What every unary row kernel can compute; OSP_U_* from OSP_U_ACT on are osp_act in order.
 typedef enum osp_unary {
-    OSP_U_COPY = 0, OSP_U_RELU, OSP_U_SILU, OSP_U_LEAKY_RELU, OSP_U_SIGMOID, OSP_U_HARD_SIGMOID,
-    OSP_U_HARD_SWISH, OSP_U_CLIP, OSP_U_TANH, OSP_U_GELU, OSP_U_GELU_TANH,  // as osp_act
-    OSP_U_EXP, OSP_U_LOG, OSP_U_SQRT, OSP_U_ERF, OSP_U_FLOOR, OSP_U_SIN, OSP_U_COS, OSP_U_COUNT
+    OSP_U_COPY = 0,
+    OSP_U_RELU,
+    OSP_U_SILU,
+    OSP_U_LEAKY_RELU,
+    OSP_U_SIGMOID,
+    OSP_U_HARD_SIGMOID,
+    OSP_U_HARD_SWISH,
+    OSP_U_CLIP,
+    OSP_U_TANH,
+    OSP_U_GELU,
+    OSP_U_GELU_TANH,  // as osp_act
+    OSP_U_EXP,
+    OSP_U_LOG,
+    OSP_U_SQRT,
+    OSP_U_ERF,
+    OSP_U_FLOOR,
+    OSP_U_SIN,
+    OSP_U_COS,
+    OSP_U_COUNT
 } osp_unary;
 
 typedef enum osp_binary {
-    OSP_B_ADD = 0, OSP_B_SUB, OSP_B_MUL, OSP_B_DIV, OSP_B_MIN, OSP_B_MAX, OSP_B_POW, OSP_B_COUNT
+    OSP_B_ADD = 0,
+    OSP_B_SUB,
+    OSP_B_MUL,
+    OSP_B_DIV,
+    OSP_B_MIN,
+    OSP_B_MAX,
+    OSP_B_POW,
+    OSP_B_COUNT
 } osp_binary;
 
 // A tile of a convolution or matrix product: `rows` pixels by `vectors` vectors of channels.
 typedef struct osp_conv_tile {
-    const float *const *src;     // for each tap `rows` pointers, src_step apart (0: the same)
+    const float *const *src;  // for each tap `rows` pointers, src_step apart (0: the same)
     int64_t src_step;
-    const int64_t *offsets;      // for each tap: added to the pointers, in elements
-    int32_t taps, ic;            // ic: elements in a row for each tap
-    const float *weights;        // [taps][ic][vectors * lanes]
-    const float *bias;           // [vectors * lanes]
-    float *const *dst;           // rows pointers
-    const float *const *add;     // rows pointers, or NULL
-    int32_t valid;               // channels to be stored
-    int32_t act;                 // osp_unary
+    const int64_t *offsets;   // for each tap: added to the pointers, in elements
+    int32_t taps, ic;         // ic: elements in a row for each tap
+    const float *weights;     // [taps][ic][vectors * lanes]
+    const float *bias;        // [vectors * lanes]
+    float *const *dst;        // rows pointers
+    const float *const *add;  // rows pointers, or NULL
+    int32_t valid;            // channels to be stored
+    int32_t act;              // osp_unary
     float alpha, beta;
-    bool add_first;              // before the activation
+    bool add_first;  // before the activation
 } osp_conv_tile;
 
 typedef struct osp_conv_kernel {
     int32_t rows, vectors;
-    float speed;                 // share of the peak it reaches, for choosing
+    float speed;  // share of the peak it reaches, for choosing
     void (*run)(const osp_conv_tile *tile);
 } osp_conv_kernel;
 enum { OSP_CONV_MAX_ROWS = 28, OSP_CONV_KERNELS = 5 };
 
 // A run of `count` output pixels of a depthwise convolution, `lanes` channels at a time.
 typedef struct osp_depthwise_run {
-    const float *const *src;     // for each tap the first pixel's address, or NULL: in the padding
+    const float *const *src;  // for each tap the first pixel's address, or NULL: in the padding
     int32_t taps;
-    int64_t src_step;            // elements from one output pixel's source to the next one's
-    const float *weights;        // [taps][padded channels], then the bias
+    int64_t src_step;      // elements from one output pixel's source to the next one's
+    const float *weights;  // [taps][padded channels], then the bias
     int64_t weights_step;
     const float *bias;
     float *dst;
     int64_t dst_step;
-    const float *add;            // or NULL
+    const float *add;  // or NULL
     int64_t add_step;
     int64_t count, channels;
     int32_t act;
@@ -90,8 +113,8 @@ typedef struct osp_simd {
     void (*layer_norm)(float *dst, const float *src, const float *weight, const float *bias,
                        int64_t n, float epsilon, float *mean, float *inv_std);
     // dst[c * dst_step + r] = src[r * src_step + c] for 4-byte elements
-    void (*transpose4)(void *dst, int64_t dst_step, const void *src, int64_t src_step,
-                       int64_t rows, int64_t columns);
+    void (*transpose4)(void *dst, int64_t dst_step, const void *src, int64_t src_step, int64_t rows,
+                       int64_t columns);
     // dst = a + (b - a) * t, four corners: bilinear rows
     void (*blend4)(float *dst, const float *const src[4], const float weight[4], int64_t n);
     void (*bfloat_to_float)(float *dst, const uint16_t *src, int64_t n);

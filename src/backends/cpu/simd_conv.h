@@ -31,8 +31,10 @@ static inline __attribute__((always_inline)) vec vec_activate(vec value, int32_t
 
 // What follows the sums of a tile. The common ends are compiled into the tile, in registers.
 #define FINISH_TILE(ROWS, VECTORS, EXPRESSION)                                                     \
-    UNROLL for (int32_t m = 0; m < ROWS; m++) {                                                    \
-        UNROLL for (int32_t v = 0; v < VECTORS; v++) {                                             \
+    UNROLL for (int32_t m = 0; m < ROWS; m++)                                                      \
+    {                                                                                              \
+        UNROLL for (int32_t v = 0; v < VECTORS; v++)                                               \
+        {                                                                                          \
             const int32_t count = t->valid - v * LANES;                                            \
             const vec x = sums[m][v];                                                              \
             vec_store_some(t->dst[m] + v * LANES, (EXPRESSION), count);                            \
@@ -56,12 +58,22 @@ static void finish_other(const osp_conv_tile *t, const vec *sums, int32_t rows, 
         }
 }
 
+#ifndef __clang__  // `total` is read only after `flushed`, which the compiler cannot see
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+// Sums are flushed into `total` after this many terms: a long sum in one float rounds worse.
+enum { TERMS = 128 };
+
 // One kernel: `N` input channels share one look at each pixel's pointer.
 #define CONV_TILE(NAME, ROWS, VECTORS, N)                                                          \
     static void NAME(const osp_conv_tile *t)                                                       \
     {                                                                                              \
-        vec sums[ROWS][VECTORS];                                                                   \
-        UNROLL for (int32_t v = 0; v < VECTORS; v++) {                                             \
+        vec sums[ROWS][VECTORS], total[ROWS][VECTORS];                                             \
+        bool flushed = false;                                                                      \
+        int64_t room = TERMS;                                                                      \
+        UNROLL for (int32_t v = 0; v < VECTORS; v++)                                               \
+        {                                                                                          \
             const vec b = vec_load(t->bias + v * LANES);                                           \
             UNROLL for (int32_t m = 0; m < ROWS; m++) sums[m][v] = b;                              \
         }                                                                                          \
@@ -69,28 +81,51 @@ static void finish_other(const osp_conv_tile *t, const vec *sums, int32_t rows, 
         for (int32_t tap = 0; tap < t->taps; tap++) {                                              \
             const float *const *src = t->src + tap * t->src_step;                                  \
             int64_t c = t->offsets[tap];                                                           \
-            const int64_t end = c + t->ic, last = end - (N) + 1;                                   \
-            for (; c < last; c += (N), w += (N) * (VECTORS) * LANES) {                             \
-                vec b[N][VECTORS];                                                                 \
-                UNROLL for (int32_t u = 0; u < (N); u++)                                           \
-                    UNROLL for (int32_t v = 0; v < VECTORS; v++)                                   \
-                        b[u][v] = vec_load(w + (u * (VECTORS) + v) * LANES);                       \
-                UNROLL for (int32_t m = 0; m < ROWS; m++) {                                        \
-                    const float *p = src[m] + c;                                                   \
-                    UNROLL for (int32_t u = 0; u < (N); u++) {                                     \
-                        const vec a = vec_set(p[u]);                                               \
-                        UNROLL for (int32_t v = 0; v < VECTORS; v++) sums[m][v] += a * b[u][v];    \
+            const int64_t tap_end = c + t->ic;                                                     \
+            while (c < tap_end) {                                                                  \
+                const int64_t end = tap_end - c < room ? tap_end : c + room;                       \
+                const int64_t last = end - (N) + 1;                                                \
+                room -= end - c;                                                                   \
+                for (; c < last; c += (N), w += (N) * (VECTORS)*LANES) {                           \
+                    vec b[N][VECTORS];                                                             \
+                    UNROLL for (int32_t u = 0; u < (N); u++)                                       \
+                        UNROLL for (int32_t v = 0; v < VECTORS; v++)                               \
+                            b[u][v] = vec_load(w + (u * (VECTORS) + v) * LANES);                   \
+                    UNROLL for (int32_t m = 0; m < ROWS; m++)                                      \
+                    {                                                                              \
+                        const float *p = src[m] + c;                                               \
+                        UNROLL for (int32_t u = 0; u < (N); u++)                                   \
+                        {                                                                          \
+                            const vec a = vec_set(p[u]);                                           \
+                            UNROLL for (int32_t v = 0; v < VECTORS; v++)                           \
+                                sums[m][v] += a * b[u][v];                                         \
+                        }                                                                          \
                     }                                                                              \
                 }                                                                                  \
-            }                                                                                      \
-            for (; (N) > 1 && c < end; c++, w += (VECTORS) * LANES) {                              \
-                vec b[VECTORS];                                                                    \
-                UNROLL for (int32_t v = 0; v < VECTORS; v++) b[v] = vec_load(w + v * LANES);       \
-                UNROLL for (int32_t m = 0; m < ROWS; m++) {                                        \
-                    const vec a = vec_set(src[m][c]);                                              \
-                    UNROLL for (int32_t v = 0; v < VECTORS; v++) sums[m][v] += a * b[v];           \
+                for (; (N) > 1 && c < end; c++, w += (VECTORS)*LANES) {                            \
+                    vec b[VECTORS];                                                                \
+                    UNROLL for (int32_t v = 0; v < VECTORS; v++) b[v] = vec_load(w + v * LANES);   \
+                    UNROLL for (int32_t m = 0; m < ROWS; m++)                                      \
+                    {                                                                              \
+                        const vec a = vec_set(src[m][c]);                                          \
+                        UNROLL for (int32_t v = 0; v < VECTORS; v++) sums[m][v] += a * b[v];       \
+                    }                                                                              \
+                }                                                                                  \
+                if (room == 0) {                                                                   \
+                    UNROLL for (int32_t m = 0; m < ROWS; m++)                                      \
+                        UNROLL for (int32_t v = 0; v < VECTORS; v++)                               \
+                    {                                                                              \
+                        total[m][v] = flushed ? total[m][v] + sums[m][v] : sums[m][v];             \
+                        sums[m][v] = (vec){0};                                                     \
+                    }                                                                              \
+                    flushed = true;                                                                \
+                    room = TERMS;                                                                  \
                 }                                                                                  \
             }                                                                                      \
+        }                                                                                          \
+        if (flushed) {                                                                             \
+            UNROLL for (int32_t m = 0; m < ROWS; m++) UNROLL for (int32_t v = 0; v < VECTORS; v++) \
+                sums[m][v] += total[m][v];                                                         \
         }                                                                                          \
         if (t->act == OSP_U_SILU && !t->add) {                                                     \
             FINISH_TILE(ROWS, VECTORS, vec_silu(x))                                                \
@@ -114,7 +149,10 @@ CONV_TILE(tile_5, 5, 5, 1)
 #define CONV_KERNELS                                                                               \
     {                                                                                              \
         {26, 1, 0.70f, tile_1}, {13, 2, 0.93f, tile_2}, {8, 3, 0.95f, tile_3},                     \
-        {6, 4, 1.0f, tile_4}, {5, 5, 0.97f, tile_5}                                                \
+            {6, 4, 1.0f, tile_4},                                                                  \
+        {                                                                                          \
+            5, 5, 0.97f, tile_5                                                                    \
+        }                                                                                          \
     }
 #else
 CONV_TILE(tile_1, 12, 1, 2)
@@ -122,7 +160,10 @@ CONV_TILE(tile_2, 6, 2, 1)
 CONV_TILE(tile_3, 4, 3, 1)
 #define CONV_KERNELS                                                                               \
     {                                                                                              \
-        {12, 1, 0.7f, tile_1}, {6, 2, 0.95f, tile_2}, {4, 3, 1.0f, tile_3}                         \
+        {12, 1, 0.7f, tile_1}, {6, 2, 0.95f, tile_2},                                              \
+        {                                                                                          \
+            4, 3, 1.0f, tile_3                                                                     \
+        }                                                                                          \
     }
 #endif
 
@@ -134,17 +175,19 @@ CONV_TILE(tile_3, 4, 3, 1)
     static void NAME(const osp_conv_tile *t)                                                       \
     {                                                                                              \
         vec sums[ROWS][VECTORS];                                                                   \
-        UNROLL for (int32_t v = 0; v < VECTORS; v++) {                                             \
+        UNROLL for (int32_t v = 0; v < VECTORS; v++)                                               \
+        {                                                                                          \
             const vec b = vec_load(t->bias + v * LANES);                                           \
             UNROLL for (int32_t m = 0; m < ROWS; m++) sums[m][v] = b;                              \
         }                                                                                          \
         const float *w = t->weights;                                                               \
         for (int32_t tap = 0; tap < t->taps; tap++) {                                              \
             const float *p = t->src[tap] + t->src_step;                                            \
-            for (int32_t x = 0; x < t->ic; x++, p++, w += (VECTORS) * LANES) {                     \
+            for (int32_t x = 0; x < t->ic; x++, p++, w += (VECTORS)*LANES) {                       \
                 vec b[VECTORS];                                                                    \
                 UNROLL for (int32_t v = 0; v < VECTORS; v++) b[v] = vec_load(w + v * LANES);       \
-                UNROLL for (int32_t m = 0; m < ROWS; m++) {                                        \
+                UNROLL for (int32_t m = 0; m < ROWS; m++)                                          \
+                {                                                                                  \
                     const vec a = vec_set(p[2 * m]);                                               \
                     UNROLL for (int32_t v = 0; v < VECTORS; v++) sums[m][v] += a * b[v];           \
                 }                                                                                  \
@@ -160,11 +203,23 @@ CONV_TILE(tile_3, 4, 3, 1)
 #if LANES == 16
 PLANES_TILE(planes_1, 26, 1)
 PLANES_TILE(planes_2, 13, 2)
-#define PLANES_KERNELS {{26, 1, 0.9f, planes_1}, {13, 2, 0.95f, planes_2}}
+#define PLANES_KERNELS                                                                             \
+    {                                                                                              \
+        {26, 1, 0.9f, planes_1},                                                                   \
+        {                                                                                          \
+            13, 2, 0.95f, planes_2                                                                 \
+        }                                                                                          \
+    }
 #else
 PLANES_TILE(planes_1, 12, 1)
 PLANES_TILE(planes_2, 6, 2)
-#define PLANES_KERNELS {{12, 1, 0.9f, planes_1}, {6, 2, 0.95f, planes_2}}
+#define PLANES_KERNELS                                                                             \
+    {                                                                                              \
+        {12, 1, 0.9f, planes_1},                                                                   \
+        {                                                                                          \
+            6, 2, 0.95f, planes_2                                                                  \
+        }                                                                                          \
+    }
 #endif
 
 // ---- Depthwise ----------------------------------------------------------------------------------

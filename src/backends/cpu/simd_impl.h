@@ -108,8 +108,9 @@ static inline __attribute__((always_inline)) float fast_log(float x)
     float m;
     memcpy(&m, &mantissa, sizeof m);
     const float s = (m - 1.0f) / (m + 1.0f), s2 = s * s;
-    const float p =
-        2.0f * s * (1.0f + s2 * (0.33333334f + s2 * (0.2f + s2 * (0.14285715f + s2 * 0.11111111f))));
+    const float p = 2.0f * s *
+                    (1.0f +
+                     s2 * (0.33333334f + s2 * (0.2f + s2 * (0.14285715f + s2 * 0.11111111f))));
     const float y = e * 0.693359375f + (p - e * 2.12194440e-4f);
     const float zero = pick(x == 0.0f, -INFINITY, pick(x < 0.0f, NAN, y));
     return pick(x == INFINITY || x != x, x, zero);

@@ -8,23 +8,27 @@ static void transpose_block(uint32_t *dst, int64_t dst_step, const uint32_t *src
 {
     __m512i a[16], b[16];
     UNROLL for (int32_t i = 0; i < 16; i++) a[i] = _mm512_loadu_si512(src + i * src_step);
-    UNROLL for (int32_t i = 0; i < 16; i += 2) {
+    UNROLL for (int32_t i = 0; i < 16; i += 2)
+    {
         b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]);
         b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
     }
-    UNROLL for (int32_t i = 0; i < 16; i += 4) {
+    UNROLL for (int32_t i = 0; i < 16; i += 4)
+    {
         a[i] = _mm512_unpacklo_epi64(b[i], b[i + 2]);
         a[i + 1] = _mm512_unpackhi_epi64(b[i], b[i + 2]);
         a[i + 2] = _mm512_unpacklo_epi64(b[i + 1], b[i + 3]);
         a[i + 3] = _mm512_unpackhi_epi64(b[i + 1], b[i + 3]);
     }
-    UNROLL for (int32_t i = 0; i < 4; i++) {
+    UNROLL for (int32_t i = 0; i < 4; i++)
+    {
         b[i] = _mm512_shuffle_i32x4(a[i], a[i + 4], 0x88);
         b[i + 4] = _mm512_shuffle_i32x4(a[i], a[i + 4], 0xdd);
         b[i + 8] = _mm512_shuffle_i32x4(a[i + 8], a[i + 12], 0x88);
         b[i + 12] = _mm512_shuffle_i32x4(a[i + 8], a[i + 12], 0xdd);
     }
-    UNROLL for (int32_t i = 0; i < 8; i++) {
+    UNROLL for (int32_t i = 0; i < 8; i++)
+    {
         a[i] = _mm512_shuffle_i32x4(b[i], b[i + 8], 0x88);
         a[i + 8] = _mm512_shuffle_i32x4(b[i], b[i + 8], 0xdd);
     }
