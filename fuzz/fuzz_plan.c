@@ -37,7 +37,8 @@ static void try_plan(osp_runtime *runtime, const uint8_t *plan, size_t size)
 {
     osp_engine *engine = NULL;
     osp_error err;
-    const osp_status status = osp_engine_open_memory(&engine, runtime, plan, size, NULL, &err);
+    const osp_engine_options options = {.borrow = size % 2 ? OSP_ON : OSP_OFF};
+    const osp_status status = osp_engine_open_memory(&engine, runtime, plan, size, &options, &err);
     if (status == OSP_OK) {
         fuzz_ask_engine(engine);
         fuzz_run_engine(engine);
@@ -63,13 +64,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     osp_counters before, after;
     osp_runtime_counters(runtime, &before);
-    uint8_t *plan = malloc(size + 1);
-    if (!plan)
+    uint8_t *block = malloc(size + 8), *plan = block + 8;  // the least alignment when borrowed
+    if (!block)
         abort();
-    memcpy(plan, data, size);
+    if (size)
+        memcpy(plan, data, size);
     mend(runtime, plan, size);
     try_plan(runtime, plan, size);
-    free(plan);
+    free(block);
     osp_runtime_counters(runtime, &after);
     if (after.heap_bytes != before.heap_bytes || after.heap_peak_bytes > 128 << 20) {
         fprintf(stderr, "heap: %llu bytes left, %llu at most\n",

@@ -75,36 +75,31 @@ static inline void fuzz_fill(uint8_t *dst, size_t bytes, osp_dtype dtype)
                                                      : i % 5);
 }
 
-// Runs once and reads every output.
-static inline void fuzz_run_engine(osp_engine *engine)
+// Reads every output of one run of `n` rows.
+static inline void fuzz_run_session(osp_session *session, const osp_engine *engine,
+                                    const osp_engine_info *info, int32_t n)
 {
-    osp_session *session = NULL;
-    osp_engine_info info;
     osp_tensor inputs[FUZZ_MAX_TENSORS] = {0}, outputs[FUZZ_MAX_TENSORS] = {0};
     void *blocks[FUZZ_MAX_TENSORS] = {0};
-    osp_engine_get_info(engine, &info);
-    if (info.inputs > FUZZ_MAX_TENSORS || info.outputs > FUZZ_MAX_TENSORS ||
-        !fuzz_is_cheap(engine) || osp_session_open(&session, engine, NULL, NULL))
-        return;
-    for (int32_t i = 0; i < info.inputs; i++) {
+    for (int32_t i = 0; i < info->inputs; i++) {
         osp_tensor_info t;
         if (osp_engine_input(engine, i, &t))
             abort();
         size_t bytes = osp_dtype_bytes(t.dtype);
         inputs[i] = (osp_tensor){.dtype = t.dtype, .rank = t.rank};
         for (int32_t d = 0; d < t.rank; d++) {
-            inputs[i].dims[d] = t.dims[d] < 0 ? 1 : t.dims[d];
+            inputs[i].dims[d] = t.dims[d] < 0 ? n : t.dims[d];
             bytes *= (size_t)inputs[i].dims[d];
         }
-        inputs[i].data = blocks[i] = malloc(bytes + 1);
+        inputs[i].data = blocks[i] = malloc(bytes ? bytes : 1);
         if (!blocks[i])
             abort();
         fuzz_fill(blocks[i], bytes, t.dtype);
     }
     osp_error err;
-    if (osp_session_run(session, inputs, info.inputs, outputs, info.outputs, &err) == OSP_OK) {
+    if (osp_session_run(session, inputs, info->inputs, outputs, info->outputs, &err) == OSP_OK) {
         volatile unsigned sum = 0;  // volatile: the reads must happen
-        for (int32_t i = 0; i < info.outputs; i++) {
+        for (int32_t i = 0; i < info->outputs; i++) {
             size_t bytes = osp_dtype_bytes(outputs[i].dtype);
             for (int32_t d = 0; d < outputs[i].rank; d++)
                 bytes *= (size_t)outputs[i].dims[d];
@@ -112,9 +107,23 @@ static inline void fuzz_run_engine(osp_engine *engine)
                 sum = sum + ((const uint8_t *)outputs[i].data)[k];
         }
     }
-    osp_session_close(&session);
-    for (int32_t i = 0; i < info.inputs; i++)
+    for (int32_t i = 0; i < info->inputs; i++)
         free(blocks[i]);
+}
+
+// Runs one row, and as many as there may be where that is more.
+static inline void fuzz_run_engine(osp_engine *engine)
+{
+    osp_session *session = NULL;
+    osp_engine_info info;
+    osp_engine_get_info(engine, &info);
+    if (info.inputs > FUZZ_MAX_TENSORS || info.outputs > FUZZ_MAX_TENSORS ||
+        !fuzz_is_cheap(engine) || osp_session_open(&session, engine, NULL, NULL))
+        return;
+    fuzz_run_session(session, engine, &info, 1);
+    if (info.batch_free && info.batch_max > 1)
+        fuzz_run_session(session, engine, &info, info.batch_max);
+    osp_session_close(&session);
 }
 
 // A plan that was saved must open again.

@@ -236,8 +236,13 @@ static bool grant(const assign *a, osp_vid v)
     }
     if (row != pitch && a->dense[v])
         return false;
-    if (row == pitch && a->graph->values[v].layout == OSP_LAYOUT_CHANNELS_LAST)
-        row = pitch = a->graph->values[v].shape.dims[1];
+    if (a->graph->values[v].layout == OSP_LAYOUT_CHANNELS_LAST) {
+        const int64_t pixel = a->graph->values[v].shape.dims[1];
+        if (row == pitch)
+            row = pitch = pixel;
+        else if (row != pixel)  // whole images apart: no pitch of pixels says that
+            return false;
+    }
     const size_t bytes = osp_dtype_bytes(a->graph->values[v].dtype);
     a->storage[v] = (osp_storage){.root = p->root,
                                   .offset_bytes = p->offset_bytes + (size_t)offset * bytes,

@@ -4,6 +4,7 @@ part_map0..2         the three maps that enter the head
 part_distances       Detect: distances to the four sides, in strides, before decoding
 part_boxes           RT-DETR: boxes of all queries, before the final selection
 part_logits          class logits, before the final selection
+part_query_scores    RT-DETR: the encoder's score of every place
 part_queries         RT-DETR: which places the encoder chose as queries, best first
 """
 
@@ -72,7 +73,9 @@ def _decoder_parts(graph):
     heads = [n for n in graph.shaped("Add") if re.search(r"/dec_score_head\.\d+/Add$", n.name)]
     found[heads[-1].output[0]] = "part_logits"
     found[graph.shaped("GatherElements")[-1].input[0]] = "part_boxes"
-    queries = graph.shaped("TopK")[0].output[1]
+    choice = graph.shaped("TopK")[0]
+    found[choice.input[0]] = "part_query_scores"
+    queries = choice.output[1]
     found[queries] = "part_queries"
     return found, (queries,)
 
@@ -91,7 +94,7 @@ def with_parts(model):
     for i in reversed(range(len(model.graph.value_info))):
         if model.graph.value_info[i].name in found:
             del model.graph.value_info[i]
-    ranks = {"part_map": 4, "part_queries": 2}
+    ranks = {"part_map": 4, "part_query_scores": 2, "part_queries": 2}
     whole = [found[name] for name in whole]
     for name in sorted(found.values()):
         rank = next((r for prefix, r in ranks.items() if name.startswith(prefix)), 3)
