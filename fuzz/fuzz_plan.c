@@ -11,7 +11,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { AT_BACKEND = 24, AT_KEY = 64 };
+enum { AT_VERSION = 20, AT_BACKEND = 24, AT_KEY = 64 };
 
 static void mend(osp_runtime *runtime, uint8_t *plan, size_t size)
 {
@@ -37,7 +37,8 @@ static void try_plan(osp_runtime *runtime, const uint8_t *plan, size_t size)
 {
     osp_engine *engine = NULL;
     osp_error err;
-    const osp_engine_options options = {.borrow = size % 2 ? OSP_ON : OSP_OFF};
+    const bool borrow = size > AT_VERSION && plan[AT_VERSION] & 1;  // no opening reads that field
+    const osp_engine_options options = {.borrow = borrow ? OSP_ON : OSP_OFF};
     const osp_status status = osp_engine_open_memory(&engine, runtime, plan, size, &options, &err);
     if (status == OSP_OK) {
         fuzz_ask_engine(engine);

@@ -1,6 +1,6 @@
 # What fuzz/run, fuzz/coverage and fuzz/minimise share; sourced from the repository's root.
 
-# Longest input, and what a run may cost: a second of work, under the sanitizers, is far below 25.
+# Longest input, and what one run may cost: it takes well under a second on an idle machine.
 fuzz_options() { # fuzz_options TARGET SEEDS
     local longest
     case $1 in

@@ -160,6 +160,7 @@ void osp_cli_table_init(osp_cli_table *table, const char *align);
 void osp_cli_table_add(osp_cli_table *table, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void osp_cli_table_print(osp_cli_table *table, const char *indent);  // and empties it
+void osp_cli_table_free(osp_cli_table *table);
 // Text of a file's making, without control characters.
 void osp_cli_print_clean(FILE *to, const char *text);
 

@@ -70,8 +70,14 @@ void osp_cli_table_print(osp_cli_table *table, const char *indent)
             printf("%*s", gap, "");
         if (last)
             fputc('\n', stdout);
-        free(table->cells[i]);
     }
+    osp_cli_table_free(table);
+}
+
+void osp_cli_table_free(osp_cli_table *table)
+{
+    for (size_t i = 0; i < table->count; i++)
+        free(table->cells[i]);
     free(table->cells);
     table->cells = NULL;
     table->count = table->capacity = 0;

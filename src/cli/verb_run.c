@@ -103,6 +103,7 @@ static int write_outputs(osp_cli *cli, const osp_tensor *outputs, int32_t count,
         osp_cli_table_print(&table, "");
         printf("%.2f ms\n", stats->infer_us / 1000);
     }
+    osp_cli_table_free(&table);
     osp_cli_list_free(&taken);
     return status;
 }

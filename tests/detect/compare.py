@@ -106,12 +106,13 @@ def certain(a, b):
 def partners(a, b, rows):
     """For each of a's `rows` a different row of b, or -1: augmenting paths, so that the choice
     among equals never leaves one without."""
-    near = ((np.abs(a[:, None, :4] - b[None, :, :4]).max(2) <= PIXELS) &
+    apart = np.abs(a[:, None, :4] - b[None, :, :4]).max(2)
+    near = ((apart <= PIXELS) &
             (np.abs(a[:, None, 4] - b[None, :, 4]) <= SCORE) & (a[:, None, 5] == b[None, :, 5]))
     taken = {}
 
     def place(i, seen):
-        for j in np.flatnonzero(near[i]):
+        for j in sorted(np.flatnonzero(near[i]), key=lambda j: apart[i, j]):
             if j not in seen:
                 seen.add(j)
                 if j not in taken or place(taken[j], seen):
