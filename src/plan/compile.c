@@ -331,7 +331,7 @@ static osp_status make_step(osp_compiled *c, osp_variant *v, int32_t index, cons
                              &step->tactic, err));
     else
         step->tactic = first_accepting(c, &step->problem, &reason);
-    osp_tactic_sizes sizes;
+    osp_tactic_sizes sizes = {0};
     osp_status status = prepare_step(c, step, &sizes, err);
     step->workspace_bytes = sizes.workspace_bytes;
     if (lists->packed)

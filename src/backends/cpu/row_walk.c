@@ -135,5 +135,6 @@ void osp_rows_run(const osp_rows *r, void *dst, void *const *src, osp_row_fn fn,
     for (int32_t k = 0; k < r->sources; k++)
         j.src[k] = src[k];
     j.pieces = (row + PIECE - 1) / PIECE;
-    osp_cpu_parallel(threads, rows * j.pieces, cost * (double)(row / j.pieces), run_items, &j);
+    osp_cpu_parallel(threads, rows * j.pieces, cost * (double)row / (double)j.pieces, run_items,
+                     &j);
 }
