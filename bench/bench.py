@@ -199,8 +199,9 @@ def around(args, work_dir):
     _, build_s, _ = peak_kib(base + ["build", str(networks / "yolo11n.onnx"), "-o", str(plan)] + size)
     opens = []
     for _ in range(5):
-        _, _, text = peak_kib(base + ["inspect", str(plan), "--json"])
-        opens.append(json.loads(text).get("open_ms", float("nan")))
+        _, _, text = peak_kib(base + ["inspect", str(plan), "--json", "--threads",
+                                      str(args.threads)])
+        opens.append(json.loads(text)["engine"]["open_ms"])
     return {"peak_rss_mib": {"osprey run": ours / 1024, "onnxruntime adds": int(added) / 1024},
             "build_s": build_s, "open_ms": float(np.median(opens))}
 
