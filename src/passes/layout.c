@@ -124,7 +124,7 @@ static bool accepted(const pass *p, const osp_node *node, bool planes)
 {
     osp_graph *g = p->graph;
     enum { MOST = 128 };
-    osp_layout before[MOST];
+    osp_layout before[MOST] = {OSP_LAYOUT_PLAIN};
     const int32_t count = node->input_count + node->output_count;
     if (count > MOST)
         return false;
