@@ -259,10 +259,10 @@ static osp_status run_batch_norm(const osp_call *call, osp_error *err)
     const osp_batch_norm_attrs *a = call->attrs;
     const osp_view *src = call->inputs, *dst = osp_call_output(call, 0);
     const size_t count = dst ? osp_view_count(dst) : 0;
-    if (!count)
+    const size_t channels = osp_view_count(call->inputs + 1);
+    if (!count || !channels)
         return OSP_OK;
     const int32_t rank = src->shape.rank;
-    const size_t channels = osp_view_count(call->inputs + 1);
     const size_t inner = a->spatial && rank > 2 ? (size_t)osp_shape_span(&src->shape, 2, rank) : 1;
     for (size_t i = 0; i < count; i += inner) {
         const size_t c = i / inner % channels;
