@@ -5,25 +5,25 @@
 
 #include "base/size.h"
 
-void osp_strided_copy(void *dst, const void *src, size_t elem, int32_t rank, const int64_t *dims,
-                      const int64_t *strides)
+// Walks the strided side beside the dense one; `gather` says which way bytes go.
+static void walk(char *strided, char *dense, bool gather, size_t elem, int32_t rank,
+                 const int64_t *dims, const int64_t *strides)
 {
     int64_t index[OSP_MAX_RANK] = {0};
     for (int32_t d = 0; d < rank; d++)
         if (dims[d] == 0)
             return;
-    char *to = dst;
-    int64_t from = 0;  // an offset: pointers must not leave the tensor, not even for a moment
+    int64_t at = 0;  // an offset: pointers must not leave the tensor, not even for a moment
     for (;;) {
-        memcpy(to, (const char *)src + from, elem);
-        to += elem;
+        memcpy(gather ? dense : strided + at, gather ? strided + at : dense, elem);
+        dense += elem;
         int32_t d = rank - 1;
         for (; d >= 0; d--) {
             if (++index[d] < dims[d]) {
-                from += strides[d];
+                at += strides[d];
                 break;
             }
-            from -= strides[d] * (dims[d] - 1);
+            at -= strides[d] * (dims[d] - 1);
             index[d] = 0;
         }
         if (d < 0)
@@ -31,15 +31,26 @@ void osp_strided_copy(void *dst, const void *src, size_t elem, int32_t rank, con
     }
 }
 
-// Dense C order: true for the strides all 0 too, which mean just that.
-static bool is_dense(const osp_tensor *t, size_t elem)
+void osp_strided_copy(void *dst, const void *src, size_t elem, int32_t rank, const int64_t *dims,
+                      const int64_t *strides)
+{
+    walk((char *)(uintptr_t)src, dst, true, elem, rank, dims, strides);
+}
+
+void osp_strided_scatter(void *dst, const void *src, size_t elem, int32_t rank, const int64_t *dims,
+                         const int64_t *strides)
+{
+    walk(dst, (char *)(uintptr_t)src, false, elem, rank, dims, strides);
+}
+
+bool osp_tensor_is_dense(const osp_tensor *t)
 {
     bool none = true;
     for (int32_t d = 0; d < t->rank; d++)
         none &= t->byte_strides[d] == 0;
     if (none)
         return true;
-    int64_t step = (int64_t)elem;
+    int64_t step = (int64_t)osp_dtype_bytes(t->dtype);
     for (int32_t d = t->rank - 1; d >= 0; d--) {
         if (t->dims[d] != 1 && t->byte_strides[d] != step)
             return false;
@@ -74,7 +85,7 @@ osp_status osp_dense_make(osp_dense *out, osp_context *ctx, const osp_tensor *te
         OSP_FAIL(err, OSP_ERROR_ARGUMENT, "a tensor without data");
     out->bytes = bytes;
     out->data = tensor->data;
-    if (bytes == 0 || is_dense(tensor, elem))
+    if (bytes == 0 || osp_tensor_is_dense(tensor))
         return OSP_OK;
     out->data = out->block = osp_mem_alloc(&ctx->mem, bytes);
     if (!out->block)

@@ -1,4 +1,4 @@
-// Tensors with strides made dense, and their checks. Thread rule: no state.
+// Copies between strided and dense tensors, and their checks. Thread rule: no state.
 #ifndef OSP_BASE_STRIDED_H
 #define OSP_BASE_STRIDED_H
 
@@ -8,6 +8,13 @@
 // block in C order.
 void osp_strided_copy(void *dst, const void *src, size_t elem, int32_t rank, const int64_t *dims,
                       const int64_t *strides);
+
+// The other way: dense elements to places `strides` bytes apart.
+void osp_strided_scatter(void *dst, const void *src, size_t elem, int32_t rank, const int64_t *dims,
+                         const int64_t *strides);
+
+// True if all strides are 0, which means dense, or those of C order.
+bool osp_tensor_is_dense(const osp_tensor *tensor);
 
 // The dense elements of a host tensor: its own memory, or a block of ours.
 typedef struct osp_dense {

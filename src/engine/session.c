@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "engine/tensor_copy.h"
+#include "base/strided.h"
 
 static int32_t io_count(const osp_engine *engine)
 {
@@ -250,8 +250,11 @@ static void take_input(osp_slot *slot, const osp_tensor *t, int32_t io)
         return;
     }
     slot->io[io] = slot->staged[io];
-    if (t->data != slot->staged[io])
-        osp_tensor_gather(slot->staged[io], t);
+    if (osp_tensor_is_dense(t) && t->data != slot->staged[io])
+        memcpy(slot->staged[io], t->data, rows);
+    else if (!osp_tensor_is_dense(t))
+        osp_strided_copy(slot->staged[io], t->data, osp_dtype_bytes(t->dtype), t->rank, t->dims,
+                         t->byte_strides);
     memset(slot->staged[io] + rows, 0, bytes - rows);
 }
 
@@ -393,7 +396,11 @@ static osp_status give_output(const osp_slot *slot, osp_tensor *t, int32_t io, o
     *t = result;
     t->data = data;
     memcpy(t->byte_strides, strides, sizeof strides);
-    osp_tensor_scatter(t, slot->io[io]);
+    if (osp_tensor_is_dense(t))
+        memcpy(t->data, slot->io[io], rows);
+    else
+        osp_strided_scatter(t->data, slot->io[io], osp_dtype_bytes(t->dtype), t->rank, t->dims,
+                            t->byte_strides);
     return OSP_OK;
 }
 
