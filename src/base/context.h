@@ -7,12 +7,17 @@
 
 #include "base/mem.h"
 
+struct osp_gpus;       // src/gpu/gpu.h: the devices
+struct osp_gpu_calls;  // src/gpu/gpu_calls.h: the way to CUDA
+
 typedef struct osp_context {
     osp_mem mem;
     osp_limits limits;  // no zeros: defaults filled in
     osp_logger logger;
     pthread_mutex_t log_lock;  // callbacks come one at a time
     atomic_uint_fast64_t bytes_read, nodes_made, elements_folded;
+    const struct osp_gpu_calls *gpu_calls;  // NULL: CUDA's own; set before osp_gpus_open
+    struct osp_gpus *gpus;                  // NULL before it
 } osp_context;
 
 // Checks and copies; `options` may be NULL. On failure nothing needs to be freed.

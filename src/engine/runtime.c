@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "gpu/gpu.h"
+
 int32_t osp_version(void)
 {
     return OSP_VERSION;
@@ -27,6 +29,7 @@ void osp_runtime_release(osp_runtime *runtime)
         return;
     // The runtime lies in memory of its own allocator: keep that until the block is gone.
     osp_thread_budget_free(&runtime->budget);
+    osp_gpus_close(&runtime->ctx);
     osp_context_free(&runtime->ctx);
     osp_mem mem;
     osp_mem_init(&mem, &runtime->ctx.mem.fn);
@@ -73,8 +76,20 @@ static void describe_cpu(osp_device_info *device)
         isa = "avx512_bf16";
 #endif
     snprintf(device->isa, sizeof device->isa, "%s", isa);
-    snprintf(device->reason, sizeof device->reason,
-             "cuda and tensorrt are not part of this library's build");
+}
+
+// GPUs first, then the CPU, which says why there is no GPU.
+static void list_devices(osp_runtime *runtime)
+{
+    osp_context *ctx = &runtime->ctx;
+    const int32_t gpus = osp_gpu_count(ctx) < OSP_MAX_DEVICES - 1 ? osp_gpu_count(ctx)
+                                                                  : OSP_MAX_DEVICES - 1;
+    for (int32_t i = 0; i < gpus; i++)
+        osp_gpu_describe(ctx, i, &runtime->devices[runtime->device_count++]);
+    osp_device_info *cpu = &runtime->devices[runtime->device_count++];
+    describe_cpu(cpu);
+    if (gpus == 0)
+        snprintf(cpu->reason, sizeof cpu->reason, "no GPU: %.240s", osp_gpu_reason(ctx));
 }
 
 osp_status osp_runtime_open_version(osp_runtime **out, const osp_options *options,
@@ -88,6 +103,13 @@ osp_status osp_runtime_open_version(osp_runtime **out, const osp_options *option
         OSP_FAIL(err, OSP_ERROR_ARGUMENT,
                  "compiled against osprey.h %d but running with libosprey %d: rebuild the program",
                  header_version, OSP_VERSION);
+    return osp_runtime_open_with(out, options, NULL, err);
+}
+
+osp_status osp_runtime_open_with(osp_runtime **out, const osp_options *options,
+                                 const struct osp_gpu_calls *calls, osp_error *err)
+{
+    *out = NULL;
     osp_context ctx;
     OSP_TRY(osp_context_init(&ctx, options, err));
     osp_runtime *runtime = osp_mem_calloc(&ctx.mem, 1, sizeof *runtime);
@@ -104,10 +126,16 @@ osp_status osp_runtime_open_version(osp_runtime **out, const osp_options *option
     status = osp_thread_budget_init(&runtime->budget, runtime->threads, err);
     if (status)
         goto fail_context;
-    describe_cpu(&runtime->devices[runtime->device_count++]);
+    runtime->ctx.gpu_calls = calls;
+    status = osp_gpus_open(&runtime->ctx, err);
+    if (status)
+        goto fail_budget;
+    list_devices(runtime);
     *out = runtime;
     return OSP_OK;
 
+fail_budget:
+    osp_thread_budget_free(&runtime->budget);
 fail_context:
     osp_context_free(&runtime->ctx);
 fail:
@@ -146,6 +174,13 @@ osp_status osp_device_get(const osp_runtime *runtime, int32_t i, osp_device_info
     if (i < 0 || i >= runtime->device_count)
         OSP_FAIL(err, OSP_ERROR_ARGUMENT, "device %d: there are %d", i, runtime->device_count);
     *out = runtime->devices[i];
+    osp_gpu *gpu;
+    uint64_t available, total;
+    // Asked for now, and not when the runtime was opened: it changes, and asking makes a context.
+    if (i < osp_gpu_count(&runtime->ctx) && !out->reason[0] &&
+        !osp_gpu_get((osp_context *)&runtime->ctx, i, &gpu, NULL) &&
+        !osp_gpu_memory(gpu, &available, &total, NULL))
+        osp_device_set_memory(out, total, available);
     return OSP_OK;
 }
 

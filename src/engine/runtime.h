@@ -17,6 +17,12 @@ struct osp_runtime {
     osp_device_info devices[OSP_MAX_DEVICES];
 };
 
+// osp_runtime_open with another table of CUDA calls than CUDA's own, for tests; it must outlive the
+// runtime.
+struct osp_gpu_calls;
+osp_status osp_runtime_open_with(osp_runtime **out, const osp_options *options,
+                                 const struct osp_gpu_calls *calls, osp_error *err);
+
 osp_context *osp_runtime_context(osp_runtime *runtime);
 osp_runtime *osp_runtime_retain(osp_runtime *runtime);
 void osp_runtime_release(osp_runtime *runtime);
