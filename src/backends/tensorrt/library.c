@@ -109,7 +109,7 @@ static any_fn find(void *library, const char *name)
 // What is to be told when nothing usable is there: the last thing that was wrong.
 typedef struct search {
     osp_trt *out;
-    char why[320];
+    char why[400];
     void *library;
 } search;
 
@@ -161,8 +161,8 @@ static bool look_for(search *s, osp_context *ctx, const char *name)
 {
     if (take(s, name))
         return true;
-    char path[1024];
-    if (!ctx->library_dir ||
+    char path[sizeof ctx->library_dir + 32];
+    if (!ctx->library_dir[0] ||
         snprintf(path, sizeof path, "%s/%s", ctx->library_dir, name) >= (int)sizeof path)
         return false;
     return take(s, path);
@@ -187,7 +187,7 @@ osp_status osp_trt_load(osp_trt *out, osp_context *ctx, int32_t major, osp_error
     OSP_FAIL(err, OSP_ERROR_DEVICE,
              "TensorRT is not there: no libnvinfer.so.11 or .10 on the loader's path%s%s: install "
              "it, or name its folder (library_dir, --library-dir)",
-             ctx->library_dir ? " or in " : "", ctx->library_dir ? ctx->library_dir : "");
+             ctx->library_dir[0] ? " or in " : "", ctx->library_dir);
 }
 
 // ---- Root objects -------------------------------------------------------------------------------

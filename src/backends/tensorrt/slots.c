@@ -103,11 +103,11 @@ bool osp_trt_api_init(osp_trt_api *api, int32_t version)
     (((RESULT(*) TYPES)((const object *)(OBJECT))->vtable[SLOT])((void *)(uintptr_t)(OBJECT),      \
                                                                  ##__VA_ARGS__))
 
-void osp_trt_delete(void *object)
+void osp_trt_delete(void *whole)
 {
     enum { DELETING_DESTRUCTOR = 1 };
-    if (osp_trt_is_object(object))
-        CALL_OWN(void, DELETING_DESTRUCTOR, object, (void *));
+    if (osp_trt_is_object(whole))
+        CALL_OWN(void, DELETING_DESTRUCTOR, whole, (void *));
 }
 
 void osp_trt_parser_delete(const osp_trt_api *api, osp_trt_parser *parser)

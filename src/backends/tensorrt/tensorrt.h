@@ -42,7 +42,7 @@ osp_status osp_trt_model_load(osp_trt_model *model, const void *plan, size_t siz
 osp_status osp_trt_build_plan(osp_trt_model *model, const osp_whole_request *request, void **plan,
                               size_t *size, osp_error *err);
 
-// The variants and shapes that an engine's profiles allow (facts.c).
+// The variants and shapes that an engine's profiles allow (engine_facts.c).
 osp_status osp_trt_read_facts(osp_trt_model *model, osp_error *err);
 void osp_trt_input_dims(const osp_trt_model *model, int32_t io, int32_t variant,
                         osp_trt_dims *out);
@@ -52,7 +52,7 @@ osp_trt_timings *osp_trt_timings_open(const osp_trt_model *model, osp_trt_config
                                       const char *path);
 void osp_trt_timings_store(const osp_trt_model *model, osp_trt_config *config, const char *path);
 
-extern const osp_gpu_program osp_trt_program;  // run.c
+extern const osp_gpu_program osp_trt_program;  // program.c
 
 // "tensorrt 10.6.0 cc 9.0 sm 132 NVIDIA H100"
 void osp_trt_key(int32_t version, const osp_device_info *device, char *key, size_t size);
