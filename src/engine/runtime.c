@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/size.h"
 #include "gpu/gpu.h"
 
 int32_t osp_version(void)
@@ -208,12 +209,63 @@ osp_status osp_engine_file_name(const char *prefix, const osp_device_info *devic
     return OSP_OK;
 }
 
+// Before each block of osp_host_alloc: where it came from.
+typedef struct host_header {
+    osp_gpu *gpu;  // NULL: plain memory
+} host_header;
+
+enum { HOST_HEADER_BYTES = 64 };  // keeps the block on a cache line
+
+static void *pinned_alloc(osp_gpu *gpu, size_t bytes)
+{
+    osp_gpu_scope scope;
+    void *block = NULL;
+    if (osp_gpu_enter(gpu, &scope, NULL))
+        return NULL;
+    if (osp_gpu_host_alloc(gpu, &block, bytes, NULL))
+        block = NULL;
+    osp_gpu_leave(gpu, &scope);
+    return block;
+}
+
 void *osp_host_alloc(osp_runtime *runtime, size_t bytes)
 {
-    return osp_mem_alloc(&runtime->ctx.mem, bytes);
+    osp_gpu *gpu = NULL;
+    size_t total;
+    if (!osp_size_add(bytes, HOST_HEADER_BYTES, &total))
+        return NULL;
+    const bool pinned = osp_gpu_count(&runtime->ctx) > 0 &&
+                        !osp_gpu_get(&runtime->ctx, 0, &gpu, NULL);
+    char *block = pinned ? pinned_alloc(gpu, total) : NULL;
+    if (!block)  // a limit on pinned memory is no reason to have none
+        return osp_host_alloc_plain(runtime, bytes);
+    *(host_header *)block = (host_header){gpu};
+    return block + HOST_HEADER_BYTES;
+}
+
+void *osp_host_alloc_plain(osp_runtime *runtime, size_t bytes)
+{
+    size_t total;
+    char *block = osp_size_add(bytes, HOST_HEADER_BYTES, &total)
+                      ? osp_mem_alloc(&runtime->ctx.mem, total)
+                      : NULL;
+    if (!block)
+        return NULL;
+    *(host_header *)block = (host_header){NULL};
+    return block + HOST_HEADER_BYTES;
 }
 
 void osp_host_free(osp_runtime *runtime, void *ptr)
 {
-    osp_mem_free(&runtime->ctx.mem, ptr);
+    if (!ptr)
+        return;
+    char *block = (char *)ptr - HOST_HEADER_BYTES;
+    osp_gpu *gpu = ((host_header *)block)->gpu;
+    osp_gpu_scope scope;
+    if (!gpu) {
+        osp_mem_free(&runtime->ctx.mem, block);
+    } else if (!osp_gpu_enter(gpu, &scope, NULL)) {
+        osp_gpu_host_free(gpu, block);
+        osp_gpu_leave(gpu, &scope);
+    }
 }

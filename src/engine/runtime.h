@@ -35,6 +35,9 @@ osp_context *osp_runtime_context(osp_runtime *runtime);
 osp_runtime *osp_runtime_retain(osp_runtime *runtime);
 void osp_runtime_release(osp_runtime *runtime);
 
+// Memory that osp_host_free takes, and that is not page-locked: for what no device reads.
+void *osp_host_alloc_plain(osp_runtime *runtime, size_t bytes);
+
 // Memory facts of a device; `total` 0 means unknown and becomes 2 GiB with memory_known false.
 void osp_device_set_memory(osp_device_info *device, uint64_t total, uint64_t available);
 

@@ -171,7 +171,7 @@ osp_status osp_engine_save_memory(const osp_engine *engine, void **plan, size_t 
     OSP_TRY(encode(engine, &arena, &parts, &count, err));
     for (size_t i = 0; i < count; i++)
         total += parts[i].size;
-    char *block = osp_mem_alloc(&engine->runtime->ctx.mem, total);
+    char *block = osp_host_alloc_plain(engine->runtime, total);
     size_t at = 0;
     for (size_t i = 0; block && i < count; i++) {
         if (parts[i].size)

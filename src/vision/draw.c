@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "vision/font.h"
-#include "vision/pixels.h"
+#include "base/pixels.h"
 
 enum { LABEL_BYTES = 96, ADVANCE = OSP_FONT_WIDTH + 1, MARGIN = 2 };
 

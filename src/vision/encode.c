@@ -12,7 +12,7 @@
 #include <spng.h>
 
 #include "base/file.h"
-#include "vision/pixels.h"
+#include "base/pixels.h"
 
 enum { JPEG_QUALITY = 90, PNG_LEVEL = 3, SINK_BYTES = 64 << 10 };
 

@@ -13,7 +13,7 @@
 
 #include "base/size.h"
 #include "vision/letterbox_rows.h"
-#include "vision/pixels.h"
+#include "base/pixels.h"
 
 enum { WEIGHT_ONE = 2048, HALF = 1024 };
 

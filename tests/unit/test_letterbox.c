@@ -13,7 +13,7 @@
 
 #include "vision/letterbox.h"
 #include "vision/letterbox_rows.h"
-#include "vision/pixels.h"
+#include "base/pixels.h"
 
 #ifndef TEST_DATA_DIR
 #define TEST_DATA_DIR "tests"

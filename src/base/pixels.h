@@ -1,7 +1,7 @@
 // What the pixel formats mean in memory, checks of an image a caller hands in, and rows of it as
 // RGB. Shared by letterbox, encoding and drawing. Thread rule: pure functions.
-#ifndef OSP_VISION_PIXELS_H
-#define OSP_VISION_PIXELS_H
+#ifndef OSP_BASE_PIXELS_H
+#define OSP_BASE_PIXELS_H
 
 #include "base/error.h"
 

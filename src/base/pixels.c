@@ -1,5 +1,5 @@
 // Pixel formats: sizes, checks and YUV to RGB. Owns nothing. Thread rule: pure functions.
-#include "vision/pixels.h"
+#include "base/pixels.h"
 
 int32_t osp_pixel_bytes(osp_pixel_format format)
 {
