@@ -110,6 +110,7 @@ typedef struct osp_backend_def {
 
 extern const osp_backend_def osp_backend_reference;
 extern const osp_backend_def osp_backend_cpu;
+extern const osp_backend_def osp_backend_cuda;
 extern const osp_backend_def osp_backend_tensorrt;
 
 // The plain reference kernel as a tactic, named "ref", for dense plain operands.

@@ -9,6 +9,7 @@
 #ifndef OSP_BACKENDS_TACTIC_H
 #define OSP_BACKENDS_TACTIC_H
 
+#include "gpu/gpu.h"
 #include "ops/op.h"
 
 enum { OSP_MAX_OPERANDS = 64 };
@@ -46,6 +47,10 @@ typedef struct osp_launch {
     void *workspace;  // 64-byte aligned
     void *session;    // made by `bind`
     int32_t threads;  // how many may compute
+    // On a GPU: all pointers are of the device, and `launch` only enqueues. The thread is in a scope
+    // of the device.
+    osp_gpu *gpu;
+    osp_gpu_stream stream;
 } osp_launch;
 
 typedef struct osp_tactic {
