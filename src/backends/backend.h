@@ -86,6 +86,9 @@ typedef struct osp_gpu_program {
     void (*extents)(const void *state, int32_t variant, int32_t i, osp_shape *out);
 } osp_gpu_program;
 
+// The program of every node backend that runs on a GPU: the tactics' launches (plan/device.c).
+extern const osp_gpu_program osp_compiled_program;
+
 // ---- A backend ----------------------------------------------------------------------------------
 
 typedef struct osp_backend_def {

@@ -351,6 +351,7 @@ static osp_status build_all(const builder *b, osp_engine *engine, osp_error *err
     engine->facts.resize = (int32_t)b->options->resize;
     OSP_TRY(engine->compiled.backend->whole ? build_whole(b, engine, err)
                                             : build_variants(b, engine, err));
+    OSP_TRY(osp_engine_upload(engine, err));
     return osp_engine_describe(engine, err);
 }
 

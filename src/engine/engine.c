@@ -55,6 +55,16 @@ void osp_engine_close(osp_engine **handle)
     osp_runtime_release(runtime);
 }
 
+osp_status osp_engine_upload(osp_engine *engine, osp_error *err)
+{
+    const osp_backend_def *backend = engine->compiled.backend;
+    osp_gpu *gpu;
+    if (!backend->program || backend->whole)
+        return OSP_OK;
+    OSP_TRY(osp_gpu_get(&engine->runtime->ctx, engine->info.device, &gpu, err));
+    return osp_compiled_upload(&engine->compiled, gpu, err);
+}
+
 void osp_output_capacity(const osp_shape *shape, int32_t batch, osp_shape *out)
 {
     *out = *shape;

@@ -36,6 +36,9 @@ osp_status osp_engine_make(osp_engine **out, osp_runtime *runtime, const osp_bac
 // Fills infos, class names and head from the compiled variants and facts.
 osp_status osp_engine_describe(osp_engine *engine, osp_error *err);
 
+// After building or opening: constants to the device, where the backend runs on one.
+osp_status osp_engine_upload(osp_engine *engine, osp_error *err);
+
 // Checks ranges and reserved fields; `options` NULL gives zeros.
 osp_status osp_engine_options_check(const osp_engine_options *options, osp_engine_options *out,
                                     osp_error *err);

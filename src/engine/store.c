@@ -25,6 +25,7 @@ static osp_status decode(osp_engine *engine, const source *s, osp_error *err)
         if (engine->compiled.backend->whole)
             OSP_TRY(osp_engine_open_whole(engine, s->options->trust, s->private_dir, err));
     }
+    OSP_TRY(osp_engine_upload(engine, err));
     OSP_TRY(osp_engine_describe(engine, err));
     engine->info.plan_bytes = s->size;
     return OSP_OK;

@@ -18,6 +18,7 @@ void osp_compiled_free(osp_compiled *c)
 {
     if (!c->ctx)
         return;
+    osp_compiled_unload(c);
     for (size_t i = 0; i < c->prepared_count; i++)
         if (c->prepared[i].tactic->release && c->prepared[i].state)
             c->prepared[i].tactic->release(c->ctx, c->prepared[i].state);

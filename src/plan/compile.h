@@ -29,6 +29,8 @@ typedef struct osp_variant {
     int32_t step_count;       // graph.node_count
     size_t activation_bytes;  // of a session: all buffers, planned
     size_t workspace_bytes;   // the largest of the steps
+    // By value: where launches find a constant. NULL: in value->data.
+    void **constants;
     // Outputs that no step writes (constants, inputs, repeated ones) have a place of their own
     // among the activations and are copied there; for others SIZE_MAX.
     size_t *copied_outputs;
@@ -38,7 +40,8 @@ typedef struct osp_packed {
     uint64_t key;      // hash of the bytes: equal bytes, one copy, across variants too
     const void *data;  // 64-byte aligned where packed here; 8 in a mapped plan
     size_t size;
-    bool owned;  // packed here, in memory of its own
+    bool owned;          // packed here, in memory of its own
+    const void *device;  // its copy there; NULL: launches read `data`
 } osp_packed;
 
 // What `prepare` made, once for each tactic and problem.
@@ -65,6 +68,8 @@ typedef struct osp_compiled {
     // Whole-model backends: what their library reads, borrowed, and graphs that have no nodes, only
     // inputs and outputs (plan/whole.h).
     osp_bytes section;
+    osp_gpu *gpu;        // NULL: runs on the CPU, or not uploaded yet
+    void *device_block;  // packed weights and other constants
 } osp_compiled;
 
 extern const osp_tactic osp_tactic_view;
@@ -87,6 +92,13 @@ osp_status osp_compile_restore(osp_compiled *c, osp_graph *graph, int32_t batch,
                                int32_t width, const char *const *tactics,
                                const int32_t *pack_versions, const int32_t *packed, osp_error *err);
 
+// ---- On a GPU (plan/device.c) -------------------------------------------------------------------
+
+// Once all variants are there: copies packed weights and the other constants to the device, in one
+// block that lives as long as `c`. Blocks.
+osp_status osp_compiled_upload(osp_compiled *c, osp_gpu *gpu, osp_error *err);
+void osp_compiled_unload(osp_compiled *c);  // osp_compiled_free does it, too
+
 // ---- Running (plan/run.c) -----------------------------------------------------------------------
 
 // One variant in one session: addresses of all operands, and the tactics' session state.
@@ -104,6 +116,11 @@ size_t osp_variant_memory_bytes(const osp_variant *v);
 // nothing. One thread at a time for each binding; always the same thread is best.
 osp_status osp_binding_run(osp_binding *binding, void *const *io, int32_t threads, double *step_us,
                            osp_error *err);
+// The same on a GPU: enqueues all steps on `stream`, within a scope of the device. `marks` (one more
+// than there are nodes, events with timing; may be NULL) are recorded before the first step and
+// after the step of each node.
+osp_status osp_binding_enqueue(osp_binding *binding, void *const *io, osp_gpu_stream stream,
+                               osp_gpu_event *marks, osp_error *err);
 // Planned address of graph input or output i (dense, C order).
 void *osp_binding_input(const osp_binding *binding, int32_t i);
 void *osp_binding_output(const osp_binding *binding, int32_t i);

@@ -61,7 +61,7 @@ static void bind_operand(osp_binding *b, char *memory, osp_vid id, void **slot)
     const osp_value *value = b->v->graph.values + id;
     const osp_storage *s = b->v->storage + id;
     if (value->data || s->root == OSP_NO_VALUE) {
-        *slot = (void *)(uintptr_t)value->data;
+        *slot = b->v->constants ? b->v->constants[id] : (void *)(uintptr_t)value->data;
         return;
     }
     const int32_t io = io_of(b->v, s->root);
@@ -79,7 +79,7 @@ static osp_status bind_step(osp_binding *b, const osp_step *step, char *memory, 
     bound->dst = osp_arena_array(&b->arena, (size_t)node->output_count, sizeof(void *));
     if (!bound->src || !bound->dst)
         OSP_FAIL_MEMORY(err);
-    const bool packed = step->packed >= 0;
+    const osp_packed *packed = step->packed >= 0 ? b->c->packed + step->packed : NULL;
     for (int32_t i = 0; i < node->input_count; i++)
         if (!packed || !step->problem.src[i].constant)
             bind_operand(b, memory, node->inputs[i], bound->src + i);
@@ -88,8 +88,9 @@ static osp_status bind_step(osp_binding *b, const osp_step *step, char *memory, 
     bound->launch = (osp_launch){
         .src = bound->src,
         .dst = bound->dst,
-        .packed = packed ? b->c->packed[step->packed].data : NULL,
+        .packed = !packed ? NULL : packed->device ? packed->device : packed->data,
         .workspace = memory + aligned(b->v->activation_bytes),
+        .gpu = b->c->gpu,
     };
     b->step_count++;
     if (!step->tactic->bind)
@@ -158,47 +159,84 @@ void osp_binding_free(osp_binding **binding)
 }
 
 // Outputs that no step writes: constants, graph inputs, and outputs listed before.
-static void copy_outputs(const osp_binding *b)
+static osp_status copy_outputs(const osp_binding *b, osp_gpu_stream stream, osp_error *err)
 {
     const osp_graph *g = &b->v->graph;
     for (int32_t k = 0; k < g->output_count; k++) {
         if (b->v->copied_outputs[k] == SIZE_MAX)
             continue;
-        const osp_value *value = g->values + g->outputs[k];
-        const int32_t io = io_of(b->v, g->outputs[k]);
+        const osp_vid id = g->outputs[k];
+        const osp_value *value = g->values + id;
+        const int32_t io = io_of(b->v, id);
         const void *from = value->data ? value->data : io >= 0 ? b->current[io] : NULL;
+        void *to = b->current[g->input_count + k];
         size_t bytes = 0;
-        if (from && osp_shape_bytes(&value->shape, value->dtype, &bytes) && bytes)
-            memcpy(b->current[g->input_count + k], from, bytes);
+        if (!from || !osp_shape_bytes(&value->shape, value->dtype, &bytes) || !bytes)
+            continue;
+        if (value->data && b->v->constants)
+            from = b->v->constants[id];
+        if (b->c->gpu)
+            OSP_TRY(osp_gpu_copy(b->c->gpu, to, from, bytes, stream, err));
+        else
+            memcpy(to, from, bytes);
     }
+    return OSP_OK;
+}
+
+static void point_io(osp_binding *b, void *const *io)
+{
+    for (int32_t i = 0; i < b->io_count; i++)
+        b->current[i] = io && io[i] ? io[i] : b->planned[i];
+    for (size_t i = 0; i < b->patch_count; i++)
+        *b->patches[i].slot = (char *)b->current[b->patches[i].io] + b->patches[i].offset;
+}
+
+static osp_status launch_step(const osp_binding *b, bound_step *s, osp_error *err)
+{
+    const osp_status status = s->step->tactic->launch(&s->step->problem, s->step->state, &s->launch,
+                                                      err);
+    if (status)
+        osp_error_prefix(err, "node '%s' (%s)", b->v->graph.nodes[s->step->node].name,
+                         b->v->graph.nodes[s->step->node].type);
+    return status;
 }
 
 osp_status osp_binding_run(osp_binding *b, void *const *io, int32_t threads, double *step_us,
                            osp_error *err)
 {
     const osp_backend_def *backend = b->c->backend;
-    for (int32_t i = 0; i < b->io_count; i++)
-        b->current[i] = io && io[i] ? io[i] : b->planned[i];
-    for (size_t i = 0; i < b->patch_count; i++)
-        *b->patches[i].slot = (char *)b->current[b->patches[i].io] + b->patches[i].offset;
+    point_io(b, io);
     const int32_t before = backend->set_threads ? backend->set_threads(threads) : 0;
     osp_status status = OSP_OK;
     for (int32_t i = 0; i < b->step_count && !status; i++) {
         bound_step *s = b->steps + i;
         const double start = step_us ? osp_time_us() : 0;
         s->launch.threads = threads;
-        status = s->step->tactic->launch(&s->step->problem, s->step->state, &s->launch, err);
+        status = launch_step(b, s, err);
         if (step_us)
             step_us[s->step->node] += osp_time_us() - start;
-        if (status)
-            osp_error_prefix(err, "node '%s' (%s)", b->v->graph.nodes[s->step->node].name,
-                             b->v->graph.nodes[s->step->node].type);
     }
     if (backend->set_threads)
         backend->set_threads(before);
-    if (!status)
-        copy_outputs(b);
-    return status;
+    return status ? status : copy_outputs(b, NULL, err);
+}
+
+osp_status osp_binding_enqueue(osp_binding *b, void *const *io, osp_gpu_stream stream,
+                               osp_gpu_event *marks, osp_error *err)
+{
+    osp_gpu *gpu = b->c->gpu;
+    int32_t marked = 0;
+    point_io(b, io);
+    if (marks)
+        OSP_TRY(osp_gpu_event_record(gpu, marks[marked++], stream, err));
+    for (int32_t i = 0; i < b->step_count; i++) {
+        bound_step *s = b->steps + i;
+        s->launch.stream = stream;
+        OSP_TRY(launch_step(b, s, err));
+        while (marks && marked <= s->step->node + 1)
+            OSP_TRY(osp_gpu_event_record(gpu, marks[marked++], stream, err));
+    }
+    return copy_outputs(b, stream, err);
 }
 
 void *osp_binding_input(const osp_binding *b, int32_t i)

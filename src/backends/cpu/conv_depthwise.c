@@ -2,7 +2,7 @@
 // channels.
 #include <string.h>
 
-#include "backends/cpu/conv_problem.h"
+#include "backends/conv_problem.h"
 
 enum { MAX_TAPS = 121 };
 

@@ -1,6 +1,6 @@
 // Convolution by register tiles straight from the source: 2-D, one group, FP32, channels last (the
 // source may be planes where it has few channels, as images do).
-#include "backends/cpu/conv_problem.h"
+#include "backends/conv_problem.h"
 #include "backends/cpu/direct.h"
 
 static const char *refuse(const osp_problem *p, osp_isa isa)

@@ -3,7 +3,7 @@
 // the tiles need no pointers and meet no border.
 #include <string.h>
 
-#include "backends/cpu/conv_problem.h"
+#include "backends/conv_problem.h"
 
 enum { MAX_LINES = 64 };
 

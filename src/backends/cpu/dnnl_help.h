@@ -6,7 +6,7 @@
 
 #include <oneapi/dnnl/dnnl.h>
 
-#include "backends/cpu/conv_problem.h"
+#include "backends/conv_problem.h"
 
 #define OSP_DNNL(err, call)                                                                        \
     do {                                                                                           \

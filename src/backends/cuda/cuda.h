@@ -7,4 +7,13 @@
 
 #include "backends/backend.h"
 
+// Most shared memory of a block on the largest architecture (sm_90). What a smaller one refuses to
+// launch is passed over when tactics are timed.
+enum { OSP_CUDA_SHARED_BYTES = 227 * 1024 };
+
+// ---- Tactics, by family -------------------------------------------------------------------------
+
+extern const osp_tactic osp_cuda_conv_mma[9], osp_cuda_conv_direct[9];
+extern const osp_tactic osp_cuda_conv_stem, osp_cuda_conv_depthwise;
+
 #endif

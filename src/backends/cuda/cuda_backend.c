@@ -8,11 +8,19 @@
 
 typedef struct row {
     const char *type, *domain;
-    const osp_tactic *list[7];  // NULL-terminated
+    const osp_tactic *const *list;  // NULL-terminated
 } row;
 
+#define DIRECT(I) &osp_cuda_conv_direct[I]
+#define MMA(I) &osp_cuda_conv_mma[I]
+static const osp_tactic *const convolutions[] = {
+    &osp_cuda_conv_depthwise, &osp_cuda_conv_stem, DIRECT(0), DIRECT(1), DIRECT(2), DIRECT(3),
+    DIRECT(4), DIRECT(5), DIRECT(6), DIRECT(7), DIRECT(8), MMA(0), MMA(1), MMA(2), MMA(3), MMA(4),
+    MMA(5), MMA(6), MMA(7), MMA(8), NULL};
+
 static const row rows[] = {
-    {"Conv", "", {NULL}},
+    {"Conv", "", convolutions},
+    {"FusedConv", "osprey", convolutions},
 };
 
 static const osp_tactic *const *tactics(const osp_op *op)
@@ -53,4 +61,5 @@ const osp_backend_def osp_backend_cuda = {
     .device_key = device_key,
     .runs_passes = true,
     .tactics = tactics,
+    .program = &osp_compiled_program,
 };

@@ -1,14 +1,14 @@
 // What the convolution tactics read from a problem: Conv and FusedConv seen alike.
-#ifndef OSP_BACKENDS_CPU_CONV_H
-#define OSP_BACKENDS_CPU_CONV_H
+#ifndef OSP_BACKENDS_CONV_PROBLEM_H
+#define OSP_BACKENDS_CONV_PROBLEM_H
 
-#include "backends/cpu/cpu.h"
+#include "backends/tactic.h"
 #include "ops/internal.h"
 
 typedef struct osp_conv_problem {
     const osp_conv_attrs *attrs;
     const osp_operand *src, *weights, *bias, *add, *dst;  // bias, add: NULL where left out
-    int32_t act;                                          // osp_unary
+    int32_t act;                                          // osp_act
     float alpha, beta;
     bool add_first;
 } osp_conv_problem;

@@ -1,5 +1,5 @@
 // Reading Conv and FusedConv problems.
-#include "backends/cpu/conv_problem.h"
+#include "backends/conv_problem.h"
 
 #include <string.h>
 
@@ -18,7 +18,7 @@ const char *osp_conv_problem_of(const osp_problem *p, osp_conv_problem *out)
     if (!strcmp(p->op->type, "FusedConv")) {
         const osp_fused_conv_attrs *a = p->attrs;
         out->attrs = &a->conv;
-        out->act = a->act;  // the first of osp_unary are osp_act
+        out->act = a->act;
         out->alpha = a->alpha;
         out->beta = a->beta;
         out->add = given(p, 3);

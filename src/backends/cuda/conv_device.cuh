@@ -1,0 +1,97 @@
+// What the convolution kernels share on the device: copies to shared memory, matrix instructions,
+// and the end of every output element. sm_80 and later.
+#pragma once
+#include <cuda_fp16.h>
+#include <stdint.h>
+
+#include "backends/cuda/conv_kernels.h"
+#include "ops/elementwise.h"
+
+namespace {
+
+__device__ __forceinline__ uint32_t shared_address(const void *p)
+{
+    return static_cast<uint32_t>(__cvta_generic_to_shared(p));
+}
+
+// 16 bytes, or zeros, on the way to shared memory.
+__device__ __forceinline__ void copy16(uint32_t to, const void *from, bool valid)
+{
+    const int bytes = valid ? 16 : 0;
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes));
+}
+
+__device__ __forceinline__ void load_matrix4(uint32_t (&r)[4], uint32_t address)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+                 : "r"(address));
+}
+
+__device__ __forceinline__ void multiply(float (&d)[4], const uint32_t (&a)[4], uint32_t b0,
+                                         uint32_t b1)
+{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, "
+                 "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// x * sigmoid(x) = h + h * tanh(h) with h = x / 2: one special-function operation.
+__device__ __forceinline__ float silu(float x)
+{
+    const float h = 0.5f * x;
+    float t;
+    asm("tanh.approx.f32 %0, %1;" : "=f"(t) : "f"(h));
+    return fmaf(h, t, h);
+}
+
+__device__ __noinline__ float other_activation(int act, float x, float alpha, float beta)
+{
+    switch (act) {
+    case OSP_ACT_RELU:
+        return x < 0 ? 0 : x;
+    case OSP_ACT_LEAKY_RELU:
+        return x < 0 ? x * alpha : x;
+    case OSP_ACT_SIGMOID:
+        return 1 / (1 + __expf(-x));
+    case OSP_ACT_HARD_SIGMOID:
+        return fminf(fmaxf(fmaf(alpha, x, beta), 0.0f), 1.0f);
+    case OSP_ACT_HARD_SWISH:
+        return x * fminf(fmaxf(fmaf(x, 1 / 6.0f, 0.5f), 0.0f), 1.0f);
+    case OSP_ACT_CLIP:
+        return fminf(fmaxf(x, alpha), beta);
+    case OSP_ACT_TANH:
+        return tanhf(x);
+    case OSP_ACT_GELU:
+        return 0.5f * x * (1 + erff(x * 0.70710678f));
+    case OSP_ACT_GELU_TANH:
+        return 0.5f * x * (1 + tanhf(0.79788456f * fmaf(0.044715f * x * x, x, x)));
+    default:
+        return x;
+    }
+}
+
+__device__ __forceinline__ float activate(const osp_conv_args &p, float x)
+{
+    if (p.act == OSP_ACT_SILU)
+        return silu(x);
+    return p.act == OSP_ACT_NONE ? x : other_activation(p.act, x, p.alpha, p.beta);
+}
+
+// The end of one element, bias included: activation and residual in their order.
+__device__ __forceinline__ float finish(const osp_conv_args &p, float x, float add)
+{
+    return p.add_first ? activate(p, x + add) : activate(p, x) + add;
+}
+
+// Two neighbouring channels of one pixel at element `at` of the residual, or zeros.
+__device__ __forceinline__ float2 residual2(const osp_conv_args &p, bool valid, int64_t at)
+{
+    if (!p.add || !valid)
+        return make_float2(0, 0);
+    return __half22float2(
+        *reinterpret_cast<const __half2 *>(static_cast<const __half *>(p.add) + at));
+}
+
+}  // namespace

@@ -1,0 +1,92 @@
+// The convolution kernels and the struct that they take: what the .cu files and conv_tactics.c agree
+// on. Plain C, also valid CUDA C++. All of them: 2-D, channels last, FP16 with FP32 sums.
+// Thread rule: no state.
+#ifndef OSP_BACKENDS_CUDA_CONV_KERNELS_H
+#define OSP_BACKENDS_CUDA_CONV_KERNELS_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#include "gpu/gpu.h"
+
+// Pitches are elements from pixel to pixel.
+typedef struct osp_conv_args {
+    const void *src, *weights, *add;  // weights as the kernel's family packs them
+    const float *bias;                // padded like the weights' rows, zeros where there is none
+    void *dst;
+    const void *taps;  // mma: by chunk of 8 channels {elements from the pixel's first tap, its index}
+    int32_t n, ic, ih, iw, oh, ow, oc, kh, kw, sh, sw, ph, pw;
+    int32_t src_pitch, dst_pitch, add_pitch;
+    int32_t k_chunks;  // mma, direct: of 8 along K, padded; stem: floats in a row of weights
+    int32_t pixels;    // n * oh * ow
+    int32_t act;       // osp_act
+    float alpha, beta;
+    int32_t add_first;  // the residual comes before the activation
+} osp_conv_args;
+
+enum {
+    OSP_CONV_MAX_TAPS = 31,  // one bit each, and one that is never set
+    OSP_CONV_NO_TAP = 31,
+    OSP_STEM_PIXELS = 128,      // of a block
+    OSP_STEM_OC = 16,           // channels out of a thread
+    OSP_DEPTHWISE_THREADS = 256
+};
+
+// Implicit matrix product: rows of pixels by channels out.
+typedef struct osp_conv_mma {
+    const char *name;
+    int32_t bm, bn, bk, stages, threads;
+    osp_gpu_kernel kernel;
+} osp_conv_mma;
+
+// Direct 3x3 with the halo of a tile of output pixels in shared memory.
+typedef struct osp_conv_direct {
+    const char *name;
+    int32_t ic, bn, th, tw, stride, threads, shared_bytes;
+    osp_gpu_kernel kernel;
+} osp_conv_direct;
+
+// Tile shapes: X(BM, BN, BK, WM, WN, STAGES): a block's pixels, channels out and depth, a warp's
+// pixels and channels, stages of the copy pipeline.
+#define OSP_CONV_MMA_ROWS(X)                                                                       \
+    X(128, 128, 64, 64, 64, 3)                                                                     \
+    X(128, 128, 32, 64, 32, 4)                                                                     \
+    X(64, 128, 64, 32, 64, 4)                                                                      \
+    X(128, 64, 32, 64, 32, 4)                                                                      \
+    X(64, 64, 64, 32, 32, 4)                                                                       \
+    X(64, 64, 32, 32, 32, 4)                                                                       \
+    X(32, 64, 64, 16, 32, 4)                                                                       \
+    X(128, 32, 32, 32, 32, 4)                                                                      \
+    X(64, 16, 32, 16, 16, 4)
+// X(IC, BN, TH, TW, STRIDE, WARPS_M, WARPS_N)
+#define OSP_CONV_DIRECT_ROWS(X)                                                                    \
+    X(8, 16, 16, 16, 1, 8, 1)                                                                      \
+    X(16, 16, 16, 16, 1, 8, 1)                                                                     \
+    X(16, 32, 16, 16, 1, 8, 1)                                                                     \
+    X(16, 32, 16, 16, 2, 8, 1)                                                                     \
+    X(32, 16, 16, 16, 1, 8, 1)                                                                     \
+    X(32, 32, 16, 16, 1, 8, 1)                                                                     \
+    X(64, 16, 8, 16, 1, 4, 1)                                                                      \
+    X(64, 32, 8, 16, 1, 4, 1)                                                                      \
+    X(64, 64, 16, 16, 1, 8, 1)
+
+#define OSP_CONV_MMA_NAME(BM, BN, BK, WM, WN, S) osp_conv_mma_##BM##_##BN##_##BK
+#define OSP_CONV_DIRECT_NAME(IC, BN, TH, TW, S, WM, WN) osp_conv_direct_##IC##_##BN##_##S
+#define X(...) extern const osp_conv_mma OSP_CONV_MMA_NAME(__VA_ARGS__);
+OSP_CONV_MMA_ROWS(X)
+#undef X
+#define X(...) extern const osp_conv_direct OSP_CONV_DIRECT_NAME(__VA_ARGS__);
+OSP_CONV_DIRECT_ROWS(X)
+#undef X
+
+// From planes of few channels (images). Weights [ic * kh * kw][oc padded to 16] in float32.
+// One thread for 16 channels of a pixel: grid over pixels and groups of 16 channels out.
+extern const osp_gpu_kernel osp_kernel_conv_stem;
+// One channel in and out of each group. Weights [kh * kw][oc]; one thread for 8 channels of a pixel.
+extern const osp_gpu_kernel osp_kernel_conv_depthwise;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

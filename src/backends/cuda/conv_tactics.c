@@ -1,0 +1,415 @@
+// Convolutions on the GPU, channels last in FP16: the tactics of the tuned kernels, one for each tile
+// shape. A packed block holds weights, bias and the table of taps, as the kernel's family wants them.
+#include <string.h>
+
+#include "backends/conv_problem.h"
+#include "backends/cuda/conv_kernels.h"
+#include "backends/cuda/cuda.h"
+#include "base/half.h"
+
+enum { PACK_VERSION = 1, PACKED_ALIGN = 256, CHUNK = 8 };
+
+typedef struct conv {
+    osp_conv_args args;
+    const osp_gpu_kernel *kernel;
+    osp_gpu_shape shape;
+    int64_t rows;             // channels out, padded
+    size_t bias_at, taps_at;  // bytes into the packed block
+    int64_t tiles;            // of pixels, for persistent blocks; 0: the grid is as it stands
+} conv;
+
+static size_t aligned(size_t bytes)
+{
+    return (bytes + PACKED_ALIGN - 1) & ~(size_t)(PACKED_ALIGN - 1);
+}
+
+static int64_t up(int64_t n, int64_t step)
+{
+    return (n + step - 1) / step * step;
+}
+
+// ---- What all of them refuse --------------------------------------------------------------------
+
+static const char *refuse_common(const osp_problem *p, osp_conv_problem *c)
+{
+    const char *why = osp_conv_problem_of(p, c);
+    if (why)
+        return why;
+    if (c->src->dtype != OSP_DTYPE_FLOAT16 || c->dst->dtype != OSP_DTYPE_FLOAT16 ||
+        c->weights->dtype != OSP_DTYPE_FLOAT16)
+        return "not FP16";
+    if (c->dst->layout != OSP_LAYOUT_CHANNELS_LAST)
+        return "the destination is not channels last";
+    if (c->dst->shape.dims[1] % CHUNK || c->dst->pitch % CHUNK || (c->add && c->add->pitch % CHUNK))
+        return "channels out are not whole 16-byte chunks";
+    if (c->attrs->window[0].dilation != 1 || c->attrs->window[1].dilation != 1)
+        return "dilated";
+    const osp_shape *src = &c->src->shape, *dst = &c->dst->shape;
+    if (src->dims[0] * src->dims[2] * src->dims[3] * osp_i64_max(c->src->pitch, src->dims[1]) >
+            INT32_MAX ||
+        dst->dims[0] * dst->dims[2] * dst->dims[3] > INT32_MAX / 2)
+        return "too many elements for 32-bit offsets";
+    if (dst->dims[0] * dst->dims[2] * dst->dims[3] == 0)
+        return "empty";
+    return NULL;
+}
+
+static const char *refuse_channels_last(const osp_conv_problem *c)
+{
+    if (c->src->layout != OSP_LAYOUT_CHANNELS_LAST)
+        return "the source is not channels last";
+    if (c->src->shape.dims[1] % CHUNK || c->src->pitch % CHUNK)
+        return "channels in are not whole 16-byte chunks";
+    return NULL;
+}
+
+static osp_status make(const osp_problem *p, osp_context *ctx, conv **out, osp_conv_problem *c,
+                       osp_error *err)
+{
+    osp_conv_problem_of(p, c);
+    conv *s = osp_mem_calloc(&ctx->mem, 1, sizeof *s);
+    if (!s)
+        OSP_FAIL_MEMORY(err);
+    const osp_window *h = c->attrs->window, *w = c->attrs->window + 1;
+    const osp_shape *src = &c->src->shape, *dst = &c->dst->shape;
+    s->args = (osp_conv_args){
+        .n = (int32_t)src->dims[0],
+        .ic = (int32_t)src->dims[1],
+        .ih = (int32_t)src->dims[2],
+        .iw = (int32_t)src->dims[3],
+        .oh = (int32_t)dst->dims[2],
+        .ow = (int32_t)dst->dims[3],
+        .oc = (int32_t)dst->dims[1],
+        .kh = (int32_t)h->size,
+        .kw = (int32_t)w->size,
+        .sh = (int32_t)h->stride,
+        .sw = (int32_t)w->stride,
+        .ph = (int32_t)h->pad_begin,
+        .pw = (int32_t)w->pad_begin,
+        .src_pitch = (int32_t)c->src->pitch,
+        .dst_pitch = (int32_t)c->dst->pitch,
+        .add_pitch = c->add ? (int32_t)c->add->pitch : 0,
+        .pixels = (int32_t)(dst->dims[0] * dst->dims[2] * dst->dims[3]),
+        .act = c->act,
+        .alpha = c->alpha,
+        .beta = c->beta,
+        .add_first = c->add_first,
+    };
+    *out = s;
+    return OSP_OK;
+}
+
+static void release(osp_context *ctx, void *state)
+{
+    osp_mem_free(&ctx->mem, state);
+}
+
+// Persistent blocks: as many as run at once, with equally many tiles each, about.
+static uint32_t persistent_blocks(const conv *s, const osp_gpu *gpu)
+{
+    const int64_t sms = osp_gpu_info(gpu)->multiprocessors;
+    const int64_t each = osp_i64_max(1, OSP_CUDA_SHARED_BYTES / s->shape.shared_bytes);
+    const int64_t most = osp_i64_max(1, sms * each / s->shape.grid[1]);
+    const int64_t rounds = (s->tiles + most - 1) / most;
+    return (uint32_t)((s->tiles + rounds - 1) / rounds);
+}
+
+static osp_status launch(const osp_problem *p, void *state, const osp_launch *l, osp_error *err)
+{
+    const conv *s = state;
+    osp_conv_args args = s->args;
+    osp_gpu_shape shape = s->shape;
+    if (s->tiles)
+        shape.grid[0] = persistent_blocks(s, l->gpu);
+    const char *packed = l->packed;
+    args.src = l->src[0];
+    args.weights = packed;
+    args.bias = (const float *)(const void *)(packed + s->bias_at);
+    args.taps = packed + s->taps_at;
+    args.add = p->src_count > 3 ? l->src[3] : NULL;
+    args.dst = l->dst[0];
+    return osp_gpu_launch(l->gpu, s->kernel, &shape, &args, sizeof args, l->stream, err);
+}
+
+static void pack_bias(const osp_problem *p, const void *const *src, float *out, int64_t oc)
+{
+    const bool half = p->src_count > 2 && src[2] && p->src[2].dtype == OSP_DTYPE_FLOAT16;
+    for (int64_t o = 0; p->src_count > 2 && src[2] && o < oc; o++)
+        out[o] = half ? osp_half_to_float(((const uint16_t *)src[2])[o])
+                      : ((const float *)src[2])[o];
+}
+
+// ---- Matrix instructions: weights [rows][k_chunks of 8], K in the order tap, channel ---------------
+
+static osp_status pack_rows(const osp_problem *p, void *state, const void *const *src, void *packed,
+                            osp_error *err)
+{
+    (void)err;
+    const conv *s = state;
+    const osp_conv_args *a = &s->args;
+    const int64_t taps = a->kh * a->kw, chunks = (int64_t)a->ic / CHUNK;
+    const uint16_t *weights = src[1];
+    uint16_t *to = packed;  // cleared by the caller
+    for (int64_t o = 0; o < a->oc; o++)
+        for (int64_t t = 0; t < taps; t++)
+            for (int64_t c = 0; c < a->ic; c++)
+                to[(o * s->args.k_chunks * CHUNK) + t * a->ic + c] =
+                    weights[(o * a->ic + c) * taps + t];
+    pack_bias(p, src, (float *)(void *)((char *)packed + s->bias_at), a->oc);
+    int32_t *table = (int32_t *)(void *)((char *)packed + s->taps_at);
+    for (int64_t k = 0; k < a->k_chunks; k++) {
+        const int64_t t = k / chunks, c = k % chunks * CHUNK;
+        table[k * 2] = t < taps ? (int32_t)((t / a->kw * a->iw + t % a->kw) * a->src_pitch + c) : 0;
+        table[k * 2 + 1] = t < taps ? (int32_t)t : OSP_CONV_NO_TAP;
+    }
+    return OSP_OK;
+}
+
+static void size_rows(conv *s, int64_t rows, osp_tactic_sizes *sizes)
+{
+    s->rows = rows;
+    s->bias_at = aligned((size_t)(rows * s->args.k_chunks * CHUNK) * sizeof(uint16_t));
+    s->taps_at = s->bias_at + aligned((size_t)rows * sizeof(float));
+    sizes->packed_bytes = s->taps_at + aligned((size_t)s->args.k_chunks * 2 * sizeof(int32_t));
+}
+
+static const char *refuse_mma(const osp_problem *p, const osp_conv_mma *k)
+{
+    osp_conv_problem c;
+    const char *why = refuse_common(p, &c);
+    if (!why)
+        why = refuse_channels_last(&c);
+    if (why)
+        return why;
+    const int64_t taps = c.attrs->window[0].size * c.attrs->window[1].size;
+    if (c.attrs->group != 1)
+        return "grouped";
+    if (taps > OSP_CONV_MAX_TAPS)
+        return "the window has too many taps";
+    if (k->bn > CHUNK * 2 && k->bn >= 2 * c.dst->shape.dims[1])
+        return "a tile for more channels";
+    const int64_t chunks = up(taps * c.src->shape.dims[1] / CHUNK, k->bk / CHUNK);
+    const int64_t bytes = (int64_t)k->stages * (k->bm + k->bn) * k->bk * 2 + chunks * 8;
+    return bytes > OSP_CUDA_SHARED_BYTES ? "more taps than shared memory holds" : NULL;
+}
+
+static osp_status prepare_mma(const osp_problem *p, osp_context *ctx, const osp_conv_mma *k,
+                              void **state, osp_tactic_sizes *sizes, osp_error *err)
+{
+    conv *s;
+    osp_conv_problem c;
+    OSP_TRY(make(p, ctx, &s, &c, err));
+    osp_conv_args *a = &s->args;
+    a->k_chunks = (int32_t)up((int64_t)a->kh * a->kw * a->ic / CHUNK, k->bk / CHUNK);
+    size_rows(s, up(a->oc, k->bn), sizes);
+    s->kernel = &k->kernel;
+    s->shape = (osp_gpu_shape){
+        .grid = {(uint32_t)(s->rows / k->bn), (uint32_t)((a->pixels + k->bm - 1) / k->bm)},
+        .block = {(uint32_t)k->threads},
+        .shared_bytes = (uint32_t)(k->stages * (k->bm + k->bn) * k->bk * 2 + a->k_chunks * 8)};
+    *state = s;
+    return OSP_OK;
+}
+
+static const char *refuse_direct(const osp_problem *p, const osp_conv_direct *k)
+{
+    osp_conv_problem c;
+    const char *why = refuse_common(p, &c);
+    if (!why)
+        why = refuse_channels_last(&c);
+    if (why)
+        return why;
+    const osp_window *h = c.attrs->window, *w = c.attrs->window + 1;
+    if (c.attrs->group != 1 || h->size != 3 || w->size != 3)
+        return "not 3x3 of one group";
+    if (h->stride != k->stride || w->stride != k->stride)
+        return "another stride";
+    if (c.src->shape.dims[1] != k->ic)
+        return "another number of channels in";
+    if (k->bn > CHUNK * 2 && k->bn >= 2 * c.dst->shape.dims[1])
+        return "a tile for more channels";
+    return k->shared_bytes > OSP_CUDA_SHARED_BYTES ? "more than shared memory holds" : NULL;
+}
+
+static osp_status prepare_direct(const osp_problem *p, osp_context *ctx, const osp_conv_direct *k,
+                                 void **state, osp_tactic_sizes *sizes, osp_error *err)
+{
+    conv *s;
+    osp_conv_problem c;
+    OSP_TRY(make(p, ctx, &s, &c, err));
+    osp_conv_args *a = &s->args;
+    a->k_chunks = (int32_t)up(9 * (int64_t)a->ic / CHUNK, 2);
+    size_rows(s, up(a->oc, k->bn), sizes);
+    s->kernel = &k->kernel;
+    s->tiles = up(a->oh, k->th) / k->th * (up(a->ow, k->tw) / k->tw) * a->n;
+    s->shape = (osp_gpu_shape){
+        .grid = {0, (uint32_t)(s->rows / k->bn)},
+        .block = {(uint32_t)k->threads},
+        .shared_bytes = (uint32_t)k->shared_bytes};
+    *state = s;
+    return OSP_OK;
+}
+
+#define WRAP(KIND, CONFIG)                                                                         \
+    static const char *refuse_##CONFIG(const osp_problem *p)                                       \
+    {                                                                                              \
+        return refuse_##KIND(p, &CONFIG);                                                          \
+    }                                                                                              \
+    static osp_status prepare_##CONFIG(const osp_problem *p, osp_context *ctx, int32_t threads,    \
+                                       void **state, osp_tactic_sizes *sizes, osp_error *err)      \
+    {                                                                                              \
+        (void)threads;                                                                             \
+        return prepare_##KIND(p, ctx, &CONFIG, state, sizes, err);                                 \
+    }
+#define TACTIC(NAME, CONFIG)                                                                       \
+    {                                                                                              \
+        .name = NAME, .pack_version = PACK_VERSION, .refuse = refuse_##CONFIG,                     \
+        .prepare = prepare_##CONFIG, .pack = pack_rows, .launch = launch, .release = release       \
+    }
+
+// Two steps, so that CONFIG is the name and no longer the macro.
+#define WRAP_MMA_(CONFIG) WRAP(mma, CONFIG)
+#define WRAP_DIRECT_(CONFIG) WRAP(direct, CONFIG)
+#define WRAP_MMA(CONFIG) WRAP_MMA_(CONFIG)
+#define WRAP_DIRECT(CONFIG) WRAP_DIRECT_(CONFIG)
+#define X(...) WRAP_MMA(OSP_CONV_MMA_NAME(__VA_ARGS__))
+OSP_CONV_MMA_ROWS(X)
+#undef X
+#define X(...) WRAP_DIRECT(OSP_CONV_DIRECT_NAME(__VA_ARGS__))
+OSP_CONV_DIRECT_ROWS(X)
+#undef X
+
+#define TACTIC_(NAME, CONFIG) TACTIC(NAME, CONFIG)
+const osp_tactic osp_cuda_conv_mma[] = {
+#define X(BM, BN, BK, WM, WN, S)                                                                   \
+    TACTIC_("mma " #BM "x" #BN "x" #BK " s" #S, OSP_CONV_MMA_NAME(BM, BN, BK, WM, WN, S)),
+    OSP_CONV_MMA_ROWS(X)
+#undef X
+};
+const osp_tactic osp_cuda_conv_direct[] = {
+#define X(IC, BN, TH, TW, S, WM, WN)                                                               \
+    TACTIC_("direct " #IC "x" #BN " " #TH "x" #TW " s" #S,                                         \
+            OSP_CONV_DIRECT_NAME(IC, BN, TH, TW, S, WM, WN)),
+    OSP_CONV_DIRECT_ROWS(X)
+#undef X
+};
+
+// ---- Bound by memory ----------------------------------------------------------------------------
+
+static const char *refuse_stem(const osp_problem *p)
+{
+    osp_conv_problem c;
+    const char *why = refuse_common(p, &c);
+    if (why)
+        return why;
+    if (c.src->layout != OSP_LAYOUT_PLAIN || !osp_operand_dense(c.src))
+        return "the source is not dense planes";
+    if (c.attrs->group != 1)
+        return "grouped";
+    const int64_t taps = c.attrs->window[0].size * c.attrs->window[1].size;
+    return c.src->shape.dims[1] * taps > 256 ? "too many channels for the stem" : NULL;
+}
+
+static osp_status prepare_stem(const osp_problem *p, osp_context *ctx, int32_t threads,
+                               void **state, osp_tactic_sizes *sizes, osp_error *err)
+{
+    (void)threads;
+    conv *s;
+    osp_conv_problem c;
+    OSP_TRY(make(p, ctx, &s, &c, err));
+    osp_conv_args *a = &s->args;
+    const int64_t taps = (int64_t)a->ic * a->kh * a->kw;
+    s->rows = up(a->oc, OSP_STEM_OC);
+    a->k_chunks = (int32_t)s->rows;
+    s->bias_at = aligned((size_t)(taps * s->rows) * sizeof(float));
+    s->taps_at = 0;
+    sizes->packed_bytes = s->bias_at + aligned((size_t)s->rows * sizeof(float));
+    s->kernel = &osp_kernel_conv_stem;
+    s->shape = (osp_gpu_shape){
+        .grid = {(uint32_t)((a->pixels + OSP_STEM_PIXELS - 1) / OSP_STEM_PIXELS),
+                 (uint32_t)(s->rows / OSP_STEM_OC)},
+        .block = {OSP_STEM_PIXELS},
+        .shared_bytes = (uint32_t)((size_t)taps * OSP_STEM_OC * sizeof(float))};
+    *state = s;
+    return OSP_OK;
+}
+
+static osp_status pack_stem(const osp_problem *p, void *state, const void *const *src, void *packed,
+                            osp_error *err)
+{
+    (void)err;
+    const conv *s = state;
+    const osp_conv_args *a = &s->args;
+    const int64_t taps = (int64_t)a->ic * a->kh * a->kw;
+    const uint16_t *weights = src[1];
+    float *to = packed;
+    for (int64_t o = 0; o < a->oc; o++)
+        for (int64_t t = 0; t < taps; t++)
+            to[t * s->rows + o] = osp_half_to_float(weights[o * taps + t]);
+    pack_bias(p, src, (float *)(void *)((char *)packed + s->bias_at), a->oc);
+    return OSP_OK;
+}
+
+static const char *refuse_depthwise(const osp_problem *p)
+{
+    osp_conv_problem c;
+    const char *why = refuse_common(p, &c);
+    if (!why)
+        why = refuse_channels_last(&c);
+    if (why)
+        return why;
+    return c.attrs->group != c.src->shape.dims[1] || c.dst->shape.dims[1] != c.src->shape.dims[1]
+               ? "not depthwise"
+               : NULL;
+}
+
+static osp_status prepare_depthwise(const osp_problem *p, osp_context *ctx, int32_t threads,
+                                    void **state, osp_tactic_sizes *sizes, osp_error *err)
+{
+    (void)threads;
+    conv *s;
+    osp_conv_problem c;
+    OSP_TRY(make(p, ctx, &s, &c, err));
+    osp_conv_args *a = &s->args;
+    s->bias_at = aligned((size_t)a->kh * (size_t)a->kw * (size_t)a->oc * sizeof(uint16_t));
+    sizes->packed_bytes = s->bias_at + aligned((size_t)a->oc * sizeof(float));
+    s->kernel = &osp_kernel_conv_depthwise;
+    const int64_t items = (int64_t)a->pixels * (a->oc / CHUNK);
+    s->shape = (osp_gpu_shape){
+        .grid = {(uint32_t)((items + OSP_DEPTHWISE_THREADS - 1) / OSP_DEPTHWISE_THREADS)},
+        .block = {OSP_DEPTHWISE_THREADS}};
+    *state = s;
+    return OSP_OK;
+}
+
+static osp_status pack_depthwise(const osp_problem *p, void *state, const void *const *src,
+                                 void *packed, osp_error *err)
+{
+    (void)err;
+    const conv *s = state;
+    const osp_conv_args *a = &s->args;
+    const int64_t taps = (int64_t)a->kh * a->kw;
+    const uint16_t *weights = src[1];
+    uint16_t *to = packed;
+    for (int64_t o = 0; o < a->oc; o++)
+        for (int64_t t = 0; t < taps; t++)
+            to[t * a->oc + o] = weights[o * taps + t];
+    pack_bias(p, src, (float *)(void *)((char *)packed + s->bias_at), a->oc);
+    return OSP_OK;
+}
+
+const osp_tactic osp_cuda_conv_stem = {.name = "stem",
+                                       .pack_version = PACK_VERSION,
+                                       .refuse = refuse_stem,
+                                       .prepare = prepare_stem,
+                                       .pack = pack_stem,
+                                       .launch = launch,
+                                       .release = release};
+
+const osp_tactic osp_cuda_conv_depthwise = {.name = "depthwise",
+                                            .pack_version = PACK_VERSION,
+                                            .refuse = refuse_depthwise,
+                                            .prepare = prepare_depthwise,
+                                            .pack = pack_depthwise,
+                                            .launch = launch,
+                                            .release = release};
