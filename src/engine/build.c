@@ -5,6 +5,7 @@
 
 #include "engine/whole_engine.h"
 #include "ops/op.h"
+#include "plan/tune.h"
 
 // What a free dimension of an input stands for.
 typedef enum role { ROLE_FIXED = 0, ROLE_BATCH, ROLE_HEIGHT, ROLE_WIDTH } role;
@@ -327,7 +328,7 @@ static osp_status build_whole(const builder *b, osp_engine *engine, osp_error *e
     return status;
 }
 
-static osp_status build_variants(const builder *b, osp_engine *engine, osp_error *err)
+static osp_status build_each(const builder *b, osp_engine *engine, osp_error *err)
 {
     const osp_progress *p = &b->options->progress;
     for (int32_t i = 0; i < b->batch_count; i++) {
@@ -341,6 +342,17 @@ static osp_status build_variants(const builder *b, osp_engine *engine, osp_error
     engine->facts.batched_inputs = b->batched_inputs;
     engine->facts.batched_outputs = find_batched_outputs(&engine->compiled, b->batch_free);
     return OSP_OK;
+}
+
+static osp_status build_variants(const builder *b, osp_engine *engine, osp_error *err)
+{
+    osp_compiled *c = &engine->compiled;
+    if (c->gpu)
+        OSP_TRY(osp_tuner_open(&c->tuner, c->ctx, c->gpu, b->options->cache_file,
+                               engine->device_key, err));
+    const osp_status status = build_each(b, engine, err);
+    osp_tuner_close(&c->tuner);
+    return status;
 }
 
 static osp_status build_all(const builder *b, osp_engine *engine, osp_error *err)

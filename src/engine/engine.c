@@ -30,6 +30,13 @@ osp_status osp_engine_make(osp_engine **out, osp_runtime *runtime, const osp_bac
     osp_compiled_init(&engine->compiled, &runtime->ctx, backend, precision, runtime->threads);
     backend->device_key(&runtime->ctx, device, runtime->threads, engine->device_key,
                         sizeof engine->device_key);
+    if (backend->program && !backend->whole) {
+        const osp_status status = osp_gpu_get(&runtime->ctx, device, &engine->compiled.gpu, err);
+        if (status) {
+            osp_engine_close(&engine);
+            return status;
+        }
+    }
     *out = engine;
     return OSP_OK;
 }
@@ -57,12 +64,7 @@ void osp_engine_close(osp_engine **handle)
 
 osp_status osp_engine_upload(osp_engine *engine, osp_error *err)
 {
-    const osp_backend_def *backend = engine->compiled.backend;
-    osp_gpu *gpu;
-    if (!backend->program || backend->whole)
-        return OSP_OK;
-    OSP_TRY(osp_gpu_get(&engine->runtime->ctx, engine->info.device, &gpu, err));
-    return osp_compiled_upload(&engine->compiled, gpu, err);
+    return engine->compiled.gpu ? osp_compiled_upload(&engine->compiled, err) : OSP_OK;
 }
 
 void osp_output_capacity(const osp_shape *shape, int32_t batch, osp_shape *out)

@@ -5,6 +5,7 @@
 
 #include <math.h>
 
+#include "ops/act.h"
 #include "ops/op.h"
 
 typedef struct osp_alpha_attrs {  // LeakyRelu, HardSigmoid
@@ -27,23 +28,6 @@ typedef struct osp_cast_attrs {
 // TensorProto.DataType to ours and back; UNKNOWN and 0 where there is none.
 osp_dtype osp_dtype_from_onnx(int64_t code);
 int64_t osp_dtype_to_onnx(osp_dtype dtype);
-
-typedef enum osp_act {
-    OSP_ACT_NONE = 0,
-    OSP_ACT_RELU,
-    OSP_ACT_SILU,
-    OSP_ACT_LEAKY_RELU,
-    OSP_ACT_SIGMOID,
-    OSP_ACT_HARD_SIGMOID,
-    OSP_ACT_HARD_SWISH,
-    OSP_ACT_CLIP,
-    OSP_ACT_TANH,
-    OSP_ACT_GELU,
-    OSP_ACT_GELU_TANH,
-    OSP_ACT_COUNT
-} osp_act;
-#define OSP_ACT_NAMES                                                                              \
-    "none|relu|silu|leaky_relu|sigmoid|hard_sigmoid|hard_swish|clip|tanh|gelu|gelu_tanh"
 
 // NaN passes through all of them, and -0 through relu, as in ONNX Runtime.
 static inline float osp_clamp(float x, float low, float high)

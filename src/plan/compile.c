@@ -4,6 +4,7 @@
 #include "backends/problem.h"
 #include "base/hash.h"
 #include "plan/compile_parts.h"
+#include "plan/tune.h"
 
 const osp_tactic osp_tactic_view = {.name = "view"};
 
@@ -107,20 +108,30 @@ static osp_status aligned_constant(const osp_value *value, osp_arena *scratch, c
     return OSP_OK;
 }
 
+// The constant operands of a step's node, by source; NULL for activations. In `scratch`.
+static osp_status gather_constants(const osp_variant *v, const osp_node *node, osp_arena *scratch,
+                                   const void ***out, osp_error *err)
+{
+    *out = osp_arena_array(scratch, (size_t)node->input_count, sizeof **out);
+    if (!*out)
+        OSP_FAIL_MEMORY(err);
+    for (int32_t i = 0; i < node->input_count; i++)
+        if (node->inputs[i] != OSP_NO_VALUE)
+            OSP_TRY(aligned_constant(v->graph.values + node->inputs[i], scratch, *out + i, err));
+    return OSP_OK;
+}
+
 static osp_status pack_step(osp_compiled *c, const osp_variant *v, osp_step *step, size_t size,
                             osp_error *err)
 {
     const osp_node *node = v->graph.nodes + step->node;
     osp_arena scratch;
     osp_arena_init(&scratch, &c->ctx->mem);
-    const void **src = osp_arena_array(&scratch, (size_t)node->input_count, sizeof *src);
+    const void **src;
     void *bytes = osp_mem_calloc(&c->ctx->mem, 1, size);
-    osp_status status = OSP_OK;
-    if (!src || !bytes)
-        status = osp_error_set(err, OSP_ERROR_MEMORY, "out of memory");
-    for (int32_t i = 0; i < node->input_count && !status; i++)
-        if (node->inputs[i] != OSP_NO_VALUE)
-            status = aligned_constant(v->graph.values + node->inputs[i], &scratch, src + i, err);
+    osp_status status = bytes ? OSP_OK : osp_error_set(err, OSP_ERROR_MEMORY, "out of memory");
+    if (!status)
+        status = gather_constants(v, node, &scratch, &src, err);
     if (!status)
         status = step->tactic->pack(&step->problem, step->state, src, bytes, err);
     osp_arena_free(&scratch);
@@ -129,6 +140,26 @@ static osp_status pack_step(osp_compiled *c, const osp_variant *v, osp_step *ste
         return status;
     }
     return keep_packed(c, bytes, size, &step->packed, err);
+}
+
+// The tactic of a new step: the first that accepts or, on a GPU, the fastest.
+static osp_status choose_tactic(osp_compiled *c, const osp_variant *v, osp_step *step,
+                                osp_error *err)
+{
+    const char *reason;
+    if (!c->tuner) {
+        step->tactic = osp_compile_first_accepting(c, &step->problem, &reason);
+        return OSP_OK;
+    }
+    osp_arena scratch;
+    osp_arena_init(&scratch, &c->ctx->mem);
+    const void **src;
+    osp_status status = gather_constants(v, v->graph.nodes + step->node, &scratch, &src, err);
+    if (!status)
+        status = osp_tuner_choose(c->tuner, c->backend->tactics(step->problem.op), &step->problem,
+                                  step->text, src, &step->tactic, &reason, err);
+    osp_arena_free(&scratch);
+    return status;
 }
 
 // Weights from a plan: as large as this library would make them, and laid out the same way.
@@ -203,12 +234,11 @@ static osp_status make_step(osp_compiled *c, osp_variant *v, int32_t index, cons
                    : OSP_OK;
     }
     osp_problem_cost(&step->problem, &step->flops, &step->bytes);
-    const char *reason;
     if (lists->tactics)
         OSP_TRY(named_tactic(c, &step->problem, lists->tactics[index], lists->versions[index],
                              &step->tactic, err));
     else
-        step->tactic = osp_compile_first_accepting(c, &step->problem, &reason);
+        OSP_TRY(choose_tactic(c, v, step, err));
     osp_tactic_sizes sizes = {0};
     osp_status status = prepare_step(c, step, &sizes, err);
     step->workspace_bytes = sizes.workspace_bytes;

@@ -68,7 +68,8 @@ typedef struct osp_compiled {
     // Whole-model backends: what their library reads, borrowed, and graphs that have no nodes, only
     // inputs and outputs (plan/whole.h).
     osp_bytes section;
-    osp_gpu *gpu;        // NULL: runs on the CPU, or not uploaded yet
+    osp_gpu *gpu;              // NULL: runs on the CPU
+    struct osp_tuner *tuner;   // while building; NULL: the first tactic that accepts is taken
     void *device_block;  // packed weights and other constants
 } osp_compiled;
 
@@ -96,7 +97,7 @@ osp_status osp_compile_restore(osp_compiled *c, osp_graph *graph, int32_t batch,
 
 // Once all variants are there: copies packed weights and the other constants to the device, in one
 // block that lives as long as `c`. Blocks.
-osp_status osp_compiled_upload(osp_compiled *c, osp_gpu *gpu, osp_error *err);
+osp_status osp_compiled_upload(osp_compiled *c, osp_error *err);
 void osp_compiled_unload(osp_compiled *c);  // osp_compiled_free does it, too
 
 // ---- Running (plan/run.c) -----------------------------------------------------------------------

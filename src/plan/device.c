@@ -76,13 +76,12 @@ static osp_status upload(osp_compiled *c, osp_error *err)
     return status;
 }
 
-osp_status osp_compiled_upload(osp_compiled *c, osp_gpu *gpu, osp_error *err)
+osp_status osp_compiled_upload(osp_compiled *c, osp_error *err)
 {
     osp_gpu_scope scope;
-    c->gpu = gpu;
-    OSP_TRY(osp_gpu_enter(gpu, &scope, err));
+    OSP_TRY(osp_gpu_enter(c->gpu, &scope, err));
     const osp_status status = upload(c, err);
-    osp_gpu_leave(gpu, &scope);
+    osp_gpu_leave(c->gpu, &scope);
     return status;
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "backends/conv_problem.h"
+#include "backends/cpu/cpu.h"
 
 enum { MAX_TAPS = 121 };
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "backends/conv_problem.h"
+#include "backends/cpu/cpu.h"
 
 enum { MAX_LINES = 64 };
 

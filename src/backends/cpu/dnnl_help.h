@@ -7,6 +7,7 @@
 #include <oneapi/dnnl/dnnl.h>
 
 #include "backends/conv_problem.h"
+#include "backends/cpu/cpu.h"
 
 #define OSP_DNNL(err, call)                                                                        \
     do {                                                                                           \

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #include "backends/cuda/conv_kernels.h"
-#include "ops/elementwise.h"
+#include "ops/act.h"
 
 namespace {
 

@@ -8,7 +8,7 @@
 extern "C" {
 #endif
 
-#include "gpu/gpu.h"
+#include "gpu/gpu_types.h"
 
 // Pitches are elements from pixel to pixel.
 typedef struct osp_conv_args {
