@@ -73,7 +73,7 @@ function(osprey_cuda_finish)
     set(objects "")
     if(OSPREY_CUDA_FOUND)
         set(flags -std=c++17 -O3 -cudart static -fmad=false -lineinfo --Werror all-warnings
-            -Xcompiler -fPIC,-fvisibility=hidden,-fno-exceptions,-fno-rtti,-Wall
+            -Xcompiler -fPIC,-fvisibility=hidden,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics,-Wall
             -I ${CMAKE_SOURCE_DIR}/src -I ${CMAKE_SOURCE_DIR}/include -ccbin ${cuda_host})
         foreach(arch ${OSPREY_CUDA_ARCHS})
             list(APPEND flags -gencode arch=compute_${arch},code=sm_${arch})

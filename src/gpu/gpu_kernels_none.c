@@ -11,3 +11,5 @@ const osp_gpu_kernel osp_kernel_boxes_sort = {"boxes_sort", 0};
 const osp_gpu_kernel osp_kernel_boxes_merge = {"boxes_merge", 0};
 const osp_gpu_kernel osp_kernel_boxes_keep_f16 = {"boxes_keep_f16", 0};
 const osp_gpu_kernel osp_kernel_boxes_keep_f32 = {"boxes_keep_f32", 0};
+const osp_gpu_kernel osp_kernel_compare_f16 = {"compare_f16", 0};
+const osp_gpu_kernel osp_kernel_compare_f32 = {"compare_f32", 0};

@@ -85,7 +85,8 @@ static osp_status keep_packed(osp_compiled *c, void *bytes, size_t size, int32_t
         OSP_FAIL_MEMORY(err);
     }
     *index = (int32_t)c->packed_count;
-    c->packed[c->packed_count++] = (osp_packed){key, bytes, size, true};
+    c->packed[c->packed_count++] = (osp_packed){
+        .key = key, .data = bytes, .size = size, .owned = true};
     return OSP_OK;
 }
 

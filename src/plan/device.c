@@ -44,7 +44,10 @@ static osp_status walk_constants(osp_compiled *c, char *block, size_t *total, os
             const osp_value *value = v->graph.values + k;
             if (!value->data)
                 continue;
-            fits &= osp_shape_bytes(&value->shape, value->dtype, &bytes) && place(bytes, total, &at);
+            if (!osp_shape_bytes(&value->shape, value->dtype, &bytes) || !place(bytes, total, &at)) {
+                fits = false;
+                continue;
+            }
             if (!block)
                 continue;
             v->constants[k] = block + at;
