@@ -29,7 +29,7 @@ typedef struct captured {
 typedef struct osp_gpu_slot {
     void **device;     // by io: the slot's own memory
     void **io;         // by io: what this run reads and writes
-    size_t *capacity;  // by io: bytes of device memory
+    size_t *capacity;  // by io: bytes that the variant may use of it
     out_copy *out;     // by io
     osp_shape *extents;  // by io: of outputs whose size only the run knew
     captured graphs[OSP_MAX_VARIANTS];
@@ -110,7 +110,6 @@ static osp_status alloc_memory(osp_session *s, osp_error *err)
             const size_t at = (size_t)i * bytes + offsets[k];
             own->device[k] = own->io[k] = (char *)g->device_block + at;
             s->slots[i].staged[k] = (char *)g->host_block + at;
-            own->capacity[k] = (k + 1 < n ? offsets[k + 1] : bytes) - offsets[k];
         }
     return OSP_OK;
 }
@@ -227,6 +226,10 @@ static osp_status run_plain(osp_slot *slot, osp_error *err)
     gpu_session *g = slot->session->own.gpu;
     gpu_slot *own = slot->own.gpu;
     const osp_session_hooks *h = &g->hooks;
+    const osp_engine *engine = slot->session->engine;
+    size_t rows;
+    for (int32_t k = 0; k < osp_session_io_count(engine); k++)
+        own->capacity[k] = osp_session_io_bytes(engine, slot->variant, k, slot->n, &rows);
     if (h->before)
         OSP_TRY(h->before(h->user, slot->index, slot->variant, g->compute, err));
     OSP_TRY(g->program->enqueue(g->state, slot->variant, own->io, own->capacity, g->compute, err));

@@ -146,7 +146,7 @@ static void without_a_gpu(void **state)
     osp_runtime_close(&f->runtime);
     f->fake.devices = 0;
     assert_int_equal(open_runtime(f, library_dir), OSP_OK);
-    assert_reason(f, "backend tensorrt: no NVIDIA GPU");
+    assert_reason(f, "backend tensorrt: no GPU: no NVIDIA GPU is there");
 }
 
 static void other_majors_are_refused(void **state)
