@@ -22,8 +22,8 @@ typedef struct osp_whole_request {
     const int32_t *batches;  // rising; one variant each
     int32_t batch_count;
     bool batch_free;
-    osp_precision precision;          // never AUTO
-    const char *const *keep_fp32;     // nodes to leave in FP32
+    osp_precision precision;       // never AUTO
+    const char *const *keep_fp32;  // nodes to leave in FP32
     int32_t keep_fp32_count;
     uint64_t workspace_bytes;  // 0: the smaller of 90 % of the device's memory and what is free
     int32_t level;             // 0: the builder's default

@@ -15,7 +15,8 @@ typedef struct osp_slot {
     bool taken;
     osp_ticket ticket;
     int32_t variant, n;
-    char **staged;  // by io (inputs, then outputs): host memory of the slot, for the largest variant
+    char *
+        *staged;  // by io (inputs, then outputs): host memory of the slot, for the largest variant
     double infer_us, copy_us;
     union {
         struct osp_cpu_slot *cpu;

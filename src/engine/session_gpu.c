@@ -27,10 +27,10 @@ typedef struct captured {
 } captured;
 
 typedef struct osp_gpu_slot {
-    void **device;     // by io: the slot's own memory
-    void **io;         // by io: what this run reads and writes
-    size_t *capacity;  // by io: bytes that the variant may use of it
-    out_copy *out;     // by io
+    void **device;       // by io: the slot's own memory
+    void **io;           // by io: what this run reads and writes
+    size_t *capacity;    // by io: bytes that the variant may use of it
+    out_copy *out;       // by io
     osp_shape *extents;  // by io: of outputs whose size only the run knew
     captured graphs[OSP_MAX_VARIANTS];
     osp_gpu_event in_start, in_done, run_start, run_done, done;

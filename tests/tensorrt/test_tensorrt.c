@@ -173,9 +173,9 @@ static void builds(void **state)
     assert_true(info.batch_free);
     assert_int_equal(info.classes, 2);
     assert_string_equal(osp_engine_class_name(engine, 1), "far");
-    assert_string_equal(info.device_key, test_major == 10
-                                             ? "tensorrt 10.6.0 cc 9.0 sm 132 Fake GPU"
-                                             : "tensorrt 11.2.1 cc 9.0 sm 132 Fake GPU");
+    assert_string_equal(info.device_key, test_major == 10 ? "tensorrt 10.6.0 cc 9.0 sm 132 Fake GPU"
+                                                          : "tensorrt 11.2.1 cc 9.0 sm 132 Fake "
+                                                            "GPU");
     int32_t height, width;
     osp_engine_input_size(engine, &height, &width);
     assert_int_equal(height, SIZE);
@@ -319,9 +319,9 @@ int main(int argc, char **argv)
     if (test_major > 11)
         return cmocka_run_group_tests(refusal, NULL, NULL);
     const struct CMUnitTest tests[] = {
-        TEST(without_a_gpu),   TEST(builds),
-        TEST(auto_takes_it),   TEST(types_follow_the_precision),
-        TEST(faults_are_told), TEST(options_reach_the_builder),
+        TEST(without_a_gpu),       TEST(builds),
+        TEST(auto_takes_it),       TEST(types_follow_the_precision),
+        TEST(faults_are_told),     TEST(options_reach_the_builder),
         TEST(progress_can_cancel),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -176,10 +176,11 @@ static void bare_plans_open(void **state)
     fixture *f = *state;
     osp_engine *engine = build_tiny(f, NULL);
     const osp_bytes section = engine->compiled.section;
-    static const char json[] =
-        "{\"description\": \"Ultralytics \\\"YOLO\\\"\", \"stride\": 32, \"task\": \"detect\", "
-        "\"imgsz\": [32, 32], \"names\": {\"0\": \"cat\", \"1\": \"d\\u00f6g\"}, \"args\": {\"a\": "
-        "[{}]}}";
+    static const char json[] = "{\"description\": \"Ultralytics \\\"YOLO\\\"\", \"stride\": 32, "
+                               "\"task\": \"detect\", "
+                               "\"imgsz\": [32, 32], \"names\": {\"0\": \"cat\", \"1\": "
+                               "\"d\\u00f6g\"}, \"args\": {\"a\": "
+                               "[{}]}}";
     const uint32_t length = sizeof json - 1;
     uint8_t *bytes = malloc(4 + length + section.size);
     plan_put(bytes, length, 4);
@@ -285,9 +286,9 @@ static void timings_are_kept(void **state)
 static void json_is_read_with_bounds(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"",       "[1]",    "{",         "{\"a\"}",
-                                      "{\"a\":", "{\"a\":}", "{\"a\":[}", "{\"a\":1 \"b\":2}",
-                                      "{a:1}",  "{\"a\":\"x"};
+    static const char *const bad[] = {"",        "[1]",       "{",         "{\"a\"}",
+                                      "{\"a\":", "{\"a\":}",  "{\"a\":[}", "{\"a\":1 \"b\":2}",
+                                      "{a:1}",   "{\"a\":\"x"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         osp_json_span key, value;
         osp_json_members m = osp_json_open((osp_json_span){bad[i], strlen(bad[i])});
@@ -295,7 +296,8 @@ static void json_is_read_with_bounds(void **state)
             continue;
         assert_true(m.failed);
     }
-    static const char good[] = " { \"a\" : [1, {\"b\": \"]\"}], \"c\": \"x\\\"\\n\\u20ac\", \"d\":-1e3}";
+    static const char good[] = " { \"a\" : [1, {\"b\": \"]\"}], \"c\": \"x\\\"\\n\\u20ac\", "
+                               "\"d\":-1e3}";
     osp_json_span value, whole = {good, sizeof good - 1};
     char text[32];
     assert_true(osp_json_find(whole, "a", &value));

@@ -74,7 +74,8 @@ static void wrong_tensors_are_refused(void **state)
     in.device = 3;
     assert_int_equal(osp_session_run(session, &in, 1, &out, 1, &err), OSP_ERROR_ARGUMENT);
     in = input_of(f, 2);
-    osp_tensor small = {.dtype = OSP_DTYPE_FLOAT32, .rank = 3, .dims = {1, 6, 64}, .data = f->images};
+    osp_tensor small = {
+        .dtype = OSP_DTYPE_FLOAT32, .rank = 3, .dims = {1, 6, 64}, .data = f->images};
     assert_int_equal(osp_session_enqueue(session, &in, 1, &small, 1, &ticket, &err),
                      OSP_ERROR_OVERFLOW);
     assert_int_equal(osp_session_enqueue(session, NULL, 0, NULL, 0, &ticket, &err),
@@ -292,8 +293,7 @@ static void failing_runs(void **state)
 static void open_ended_outputs(void **state)
 {
     fixture *f = *state;
-    f->standin->network.io[1] =
-        (standin_io){"output0", 0, 0, 3, 0, {-1, STANDIN_OPEN, 6}};
+    f->standin->network.io[1] = (standin_io){"output0", 0, 0, 3, 0, {-1, STANDIN_OPEN, 6}};
     const osp_engine_options one = {.batches = {2}};
     f->standin->open_rows = 7;
     osp_engine *engine = build_tiny(f, &one);
@@ -384,10 +384,8 @@ static osp_status whole_life(fixture *f, failing_calls *failing, long at, int er
     f->runtime->ctx.gpu_calls = &failing->calls;
     osp_gpus_close(&f->runtime->ctx);
     osp_status status = osp_gpus_open(&f->runtime->ctx, NULL);
-    const osp_engine_options o = {.backend = OSP_BACKEND_TENSORRT,
-                                  .height = SIZE,
-                                  .width = SIZE,
-                                  .batches = {1, 2}};
+    const osp_engine_options o = {
+        .backend = OSP_BACKEND_TENSORRT, .height = SIZE, .width = SIZE, .batches = {1, 2}};
     osp_model *model = NULL;
     osp_engine *engine = NULL;
     osp_session *session = NULL;

@@ -51,8 +51,8 @@ static osp_tensor make_input(osp_runtime *runtime, const osp_engine *engine, int
     osp_tensor_info info;
     if (osp_engine_input(engine, 0, &info))
         die("the engine has no input", NULL);
-    osp_tensor t = {.name = info.name, .dtype = info.dtype, .rank = info.rank,
-                    .place = OSP_PLACE_PINNED};
+    osp_tensor t = {
+        .name = info.name, .dtype = info.dtype, .rank = info.rank, .place = OSP_PLACE_PINNED};
     size_t count = 1;
     for (int32_t d = 0; d < info.rank; d++) {
         t.dims[d] = info.dims[d] < 0 ? n : info.dims[d];
@@ -251,8 +251,11 @@ static int threads(osp_runtime *runtime, const char *path, double seconds)
     memcpy(expected, out.data, bytes);
     long runs = 0, wrong = 0;
     for (int i = 0; i < THREADS; i++) {
-        workers[i] = (worker){.engine = engine, .runtime = runtime, .expected = expected,
-                              .bytes = bytes, .seconds = seconds};
+        workers[i] = (worker){.engine = engine,
+                              .runtime = runtime,
+                              .expected = expected,
+                              .bytes = bytes,
+                              .seconds = seconds};
         if (pthread_create(&workers[i].thread, NULL, work, workers + i))
             die("a thread", NULL);
     }

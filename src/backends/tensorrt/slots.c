@@ -528,9 +528,9 @@ static void monitor_finish(void *self, const char *phase)
 
 void osp_trt_monitor_init(osp_trt_monitor *monitor)
 {
-    static const any_fn vtable[] = {(any_fn)api_language, (any_fn)monitor_info, (any_fn)keep,
-                                    (any_fn)keep,         (any_fn)monitor_start,
-                                    (any_fn)monitor_step, (any_fn)monitor_finish};
+    static const any_fn vtable[] = {
+        (any_fn)api_language,  (any_fn)monitor_info, (any_fn)keep,          (any_fn)keep,
+        (any_fn)monitor_start, (any_fn)monitor_step, (any_fn)monitor_finish};
     monitor->vtable = vtable;
 }
 
@@ -568,9 +568,8 @@ static void allocator_shape(void *self, const char *name, const osp_trt_dims *di
 void osp_trt_allocator_init(osp_trt_allocator *allocator)
 {
     static const any_fn vtable[] = {
-        (any_fn)api_language,         (any_fn)allocator_info,
-        (any_fn)keep,                 (any_fn)keep,
-        (any_fn)allocator_reallocate, (any_fn)allocator_reallocate_async,
+        (any_fn)api_language,   (any_fn)allocator_info,       (any_fn)keep,
+        (any_fn)keep,           (any_fn)allocator_reallocate, (any_fn)allocator_reallocate_async,
         (any_fn)allocator_shape};
     allocator->vtable = vtable;
 }

@@ -314,7 +314,8 @@ static const char *inspector_layer(void *impl, int32_t i, int32_t format)
     if (format != 1 || i < 0 || i > 1)
         misuse("getLayerInformation");
     snprintf(self->text, sizeof self->text,
-             "{\"Name\": \"layer %d\", \"LayerType\": \"CaskConvolution\",\n\"Inputs\": [{\"Name\": "
+             "{\"Name\": \"layer %d\", \"LayerType\": \"CaskConvolution\",\n\"Inputs\": "
+             "[{\"Name\": "
              "\"x\", \"Format/Datatype\": \"Half\"}], \"TacticName\": \"tactic_\\u0041\"}",
              i);
     return self->text;

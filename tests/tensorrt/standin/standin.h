@@ -31,7 +31,7 @@ typedef struct standin_faults {
     bool parse_error;  // two errors, with node, operator and text
     bool build_fails;
     bool enqueue_fails;
-    bool bad_timings;      // a timing cache from a file is refused
+    bool bad_timings;  // a timing cache from a file is refused
 } standin_faults;
 
 typedef struct standin_control {
