@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "base/half.h"
+#include "base/sigmoid.h"
 
 enum { BLOCK = 1024 };  // rows whose running maxima stay in the first cache
 
@@ -107,7 +108,7 @@ static void scan_logits(sink *s, const osp_head_view *view)
     const float *p = view->scores;
     for (int64_t row = 0; row < view->rows; row++, p += view->classes) {
         const int32_t c = best_of(p, view->classes);
-        offer(s, row, 1 / (1 + expf(-p[c])), c);
+        offer(s, row, osp_sigmoid(p[c]), c);
     }
 }
 

@@ -1,0 +1,35 @@
+// The kernels against the CPU path, on whatever device a table of calls leads to: a GPU (gpu_tests)
+// or the device in host memory (test_gpu_kernels). Failures are printed and counted.
+#ifndef OSP_TESTS_KERNEL_CASES_H
+#define OSP_TESTS_KERNEL_CASES_H
+
+#include "gpu/gpu.h"
+
+typedef struct kernel_test {
+    osp_context *ctx;
+    osp_gpu *gpu;  // entered
+    osp_gpu_stream stream;
+    bool quick;  // small cases only: the device is slow
+    int checks, failures;
+    uint64_t random;
+} kernel_test;
+
+void kernel_cases_letterbox(kernel_test *t);
+void kernel_cases_boxes(kernel_test *t);
+void kernel_cases_graph(kernel_test *t);  // both kernels in a captured graph, replayed on new data
+
+// Both kernels on a context of their own over `inner`, with every call of theirs failed in turn.
+void kernel_cases_faults(kernel_test *t, const struct osp_gpu_calls *inner);
+
+// Counts a check; a false one prints what was wrong and returns false.
+bool kernel_check(kernel_test *t, bool good, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+// Device memory with these bytes in it; NULL on failure, which is counted.
+void *kernel_upload(kernel_test *t, const void *bytes, size_t size);
+bool kernel_download(kernel_test *t, void *bytes, const void *device, size_t size);
+
+uint32_t kernel_random(kernel_test *t);  // 32 bits, the same ones every time
+float kernel_uniform(kernel_test *t, float low, float high);
+
+#endif
