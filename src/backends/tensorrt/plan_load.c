@@ -34,6 +34,10 @@ osp_status osp_trt_model_make(osp_trt_model **out, osp_context *ctx, int32_t dev
     osp_trt_model *m = osp_mem_calloc(&ctx->mem, 1, sizeof *m);
     if (!m)
         OSP_FAIL_MEMORY(err);
+    if (pthread_mutex_init(&m->lock, NULL)) {
+        osp_mem_free(&ctx->mem, m);
+        OSP_FAIL(err, OSP_ERROR_SYSTEM, "a mutex could not be made");
+    }
     m->ctx = ctx;
     m->gpu = gpu;
     m->trt = trt;
@@ -56,6 +60,7 @@ void osp_trt_model_close(osp_trt_model *m)
     if (inside)
         osp_gpu_leave(m->gpu, &scope);
     osp_trt_sink_close(&m->sink);
+    pthread_mutex_destroy(&m->lock);
     osp_arena_free(&m->arena);
     osp_mem_free(&m->ctx->mem, m->section);
     osp_mem_free(&m->ctx->mem, m);

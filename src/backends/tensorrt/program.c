@@ -60,10 +60,13 @@ static void close_program(void *state)
     program *p = state;
     if (!p)
         return;
-    for (int32_t v = 0; v < p->model->variant_count; v++)
+    osp_trt_model *m = (osp_trt_model *)(uintptr_t)p->model;
+    pthread_mutex_lock(&m->lock);
+    for (int32_t v = 0; v < m->variant_count; v++)
         osp_trt_delete(p->contexts[v]);
+    pthread_mutex_unlock(&m->lock);
     osp_gpu_free(p->gpu, p->memory);
-    osp_mem *mem = &p->model->ctx->mem;
+    osp_mem *mem = &m->ctx->mem;
     osp_mem_free(mem, p->allocators);
     osp_mem_free(mem, p);
 }
@@ -82,8 +85,12 @@ static osp_status open_program(void **state, osp_gpu *gpu, const void *engine, o
                                       : osp_error_set(err, OSP_ERROR_MEMORY, "out of memory");
     if (!status)
         status = osp_gpu_stream_open(gpu, &stream, err);
-    for (int32_t v = 0; !status && v < m->variant_count; v++)
+    pthread_mutex_t *lock = &((osp_trt_model *)(uintptr_t)m)->lock;
+    for (int32_t v = 0; !status && v < m->variant_count; v++) {
+        pthread_mutex_lock(lock);
         status = open_context(p, v, stream, err);
+        pthread_mutex_unlock(lock);
+    }
     if (!status)
         status = osp_gpu_stream_wait(gpu, stream, -1, err);
     osp_gpu_stream_close(gpu, &stream);

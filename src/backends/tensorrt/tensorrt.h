@@ -26,6 +26,7 @@ typedef struct osp_trt_model {
     int32_t variant_count;
     bool batch_free;
     uint64_t memory_bytes;  // of a context
+    pthread_mutex_t lock;   // contexts are made and deleted one at a time; runs take no lock
     void *section;          // the plan, where it was built here; else NULL
     size_t section_size;
 } osp_trt_model;
