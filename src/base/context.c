@@ -24,6 +24,11 @@ osp_status osp_context_init(osp_context *ctx, const osp_options *options, osp_er
         options->reserved[2] || options->reserved[3] || options->reserved[4] ||
         options->reserved[5])
         OSP_FAIL(err, OSP_ERROR_ARGUMENT, "osp_options.reserved is not zero: zero the struct");
+    const char *dir = options->library_dir ? options->library_dir : "";
+    if (snprintf(ctx->library_dir, sizeof ctx->library_dir, "%s", dir) >=
+        (int)sizeof ctx->library_dir)
+        OSP_FAIL(err, OSP_ERROR_ARGUMENT, "osp_options.library_dir is longer than %zu bytes",
+                 sizeof ctx->library_dir - 1);
     osp_mem_init(&ctx->mem, a);
     const osp_limits *l = &options->limits;
     ctx->limits = (osp_limits){

@@ -14,6 +14,7 @@ typedef struct osp_context {
     osp_mem mem;
     osp_limits limits;  // no zeros: defaults filled in
     osp_logger logger;
+    char library_dir[1024];    // osp_options.library_dir; "": none
     pthread_mutex_t log_lock;  // callbacks come one at a time
     atomic_uint_fast64_t bytes_read, nodes_made, elements_folded;
     const struct osp_gpu_calls *gpu_calls;  // NULL: CUDA's own; set before osp_gpus_open

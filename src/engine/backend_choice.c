@@ -42,7 +42,8 @@ osp_status osp_engine_options_check(const osp_engine_options *options, osp_engin
 
 const osp_backend_def *osp_backend_by_id(osp_backend id)
 {
-    static const osp_backend_def *const all[] = {&osp_backend_reference, &osp_backend_cpu};
+    static const osp_backend_def *const all[] = {&osp_backend_reference, &osp_backend_cpu,
+                                                 &osp_backend_tensorrt};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         if (all[i]->id == id)
             return all[i];
@@ -53,6 +54,15 @@ static const char *backend_name(osp_backend id)
 {
     static const char *const names[] = {"auto", "reference", "cpu", "cuda", "tensorrt"};
     return names[id];
+}
+
+const osp_device_info *osp_backend_device(const osp_runtime *runtime, const osp_backend_def *def,
+                                          int32_t device)
+{
+    for (int32_t i = 0; def->program && i < runtime->device_count - 1; i++)
+        if (runtime->devices[i].index == device)
+            return runtime->devices + i;
+    return runtime->devices + runtime->device_count - 1;
 }
 
 // NULL: usable; else why not.

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "engine/engine.h"
+#include "engine/whole_engine.h"
 #include "ops/op.h"
 
 // What a free dimension of an input stands for.
@@ -287,7 +287,47 @@ static uint64_t find_batched_outputs(const osp_compiled *c, bool batch_free)
     return bits;
 }
 
-static osp_status build_all(builder *b, osp_engine *engine, osp_error *err)
+// The model for a backend that takes it whole: sizes filled in, the batch left as it is.
+static osp_status make_whole(const builder *b, osp_graph *g, osp_error *err)
+{
+    osp_graph sized;
+    OSP_TRY(make_variant(b, &sized, b->batches[0], true, err));
+    osp_status status = osp_graph_clone(g, &b->model->graph, err);
+    if (!status) {
+        status = size_inputs(b, g, b->batch_free ? -1 : b->batches[0], err);
+        osp_model_learn_types(g, &sized);
+        if (status)
+            osp_graph_free(g);
+    }
+    osp_graph_free(&sized);
+    return status;
+}
+
+static osp_status build_whole(const builder *b, osp_engine *engine, osp_error *err)
+{
+    const osp_engine_options *o = b->options;
+    osp_graph g;
+    OSP_TRY(make_whole(b, &g, err));
+    const osp_whole_request request = {
+        .device = o->device,
+        .graph = &g,
+        .batches = b->batches,
+        .batch_count = b->batch_count,
+        .batch_free = b->batch_free,
+        .precision = engine->compiled.precision,
+        .keep_fp32 = o->keep_fp32,
+        .keep_fp32_count = o->keep_fp32_count,
+        .workspace_bytes = o->workspace_bytes,
+        .level = o->builder_level,
+        .cache_file = o->cache_file,
+        .progress = o->progress,
+    };
+    const osp_status status = osp_engine_build_whole(engine, &request, err);
+    osp_graph_free(&g);
+    return status;
+}
+
+static osp_status build_variants(const builder *b, osp_engine *engine, osp_error *err)
 {
     const osp_progress *p = &b->options->progress;
     for (int32_t i = 0; i < b->batch_count; i++) {
@@ -297,19 +337,29 @@ static osp_status build_all(builder *b, osp_engine *engine, osp_error *err)
     }
     if (p->step && !p->step(p->user, "compile", b->batch_count, b->batch_count))
         OSP_FAIL(err, OSP_ERROR_CANCELLED, "the build was cancelled");
-    engine->facts.height = b->image >= 0 ? b->height : OSP_DEFAULT_SIZE;
-    engine->facts.width = b->image >= 0 ? b->width : OSP_DEFAULT_SIZE;
     engine->facts.batch_free = b->batch_free;
     engine->facts.batched_inputs = b->batched_inputs;
     engine->facts.batched_outputs = find_batched_outputs(&engine->compiled, b->batch_free);
+    return OSP_OK;
+}
+
+static osp_status build_all(const builder *b, osp_engine *engine, osp_error *err)
+{
+    engine->facts.height = b->image >= 0 ? b->height : OSP_DEFAULT_SIZE;
+    engine->facts.width = b->image >= 0 ? b->width : OSP_DEFAULT_SIZE;
     engine->facts.head = (int32_t)b->options->head;
     engine->facts.resize = (int32_t)b->options->resize;
+    OSP_TRY(engine->compiled.backend->whole ? build_whole(b, engine, err)
+                                            : build_variants(b, engine, err));
     return osp_engine_describe(engine, err);
 }
 
-static osp_precision choose_precision(osp_precision asked)
+// Every GPU that we run on computes in FP16.
+static osp_precision choose_precision(osp_precision asked, bool gpu)
 {
-    return asked == OSP_PRECISION_AUTO ? OSP_PRECISION_FP32 : asked;
+    if (asked != OSP_PRECISION_AUTO)
+        return asked;
+    return gpu ? OSP_PRECISION_FP16 : OSP_PRECISION_FP32;
 }
 
 static osp_status build(osp_engine **out, osp_model *model, const osp_engine_options *given,
@@ -321,15 +371,16 @@ static osp_status build(osp_engine **out, osp_model *model, const osp_engine_opt
     const osp_backend_def *backend;
     OSP_TRY(osp_engine_options_check(given, &options, err));
     OSP_TRY(osp_backend_choose(model->runtime, &options, &backend, reason, sizeof reason, err));
+    const bool gpu = backend->program != NULL;
     builder b = {.model = model, .options = &options};
     OSP_TRY(check_fixed_inputs(&b, err));
     b.image = find_image(&b);
     OSP_TRY(check_inputs(&b, err));
-    OSP_TRY(choose_batches(&b, backend->id == OSP_BACKEND_CUDA, err));
+    OSP_TRY(choose_batches(&b, gpu, err));
     OSP_TRY(choose_size(&b, err));
     osp_engine *engine;
-    OSP_TRY(osp_engine_make(&engine, model->runtime, backend, choose_precision(options.precision),
-                            err));
+    OSP_TRY(osp_engine_make(&engine, model->runtime, backend,
+                            choose_precision(options.precision, gpu), options.device, err));
     engine->facts.reason = osp_arena_strndup(&engine->arena, reason, strlen(reason));
     osp_status status = engine->facts.reason
                             ? build_all(&b, engine, err)

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "engine/whole_engine.h"
+
 osp_engine *osp_engine_retain(osp_engine *engine)
 {
     atomic_fetch_add(&engine->references, 1);
@@ -10,18 +12,23 @@ osp_engine *osp_engine_retain(osp_engine *engine)
 }
 
 osp_status osp_engine_make(osp_engine **out, osp_runtime *runtime, const osp_backend_def *backend,
-                           osp_precision precision, osp_error *err)
+                           osp_precision precision, int32_t device, osp_error *err)
 {
     osp_engine *engine = osp_mem_calloc(&runtime->ctx.mem, 1, sizeof *engine);
     if (!engine)
         OSP_FAIL_MEMORY(err);
+    if (pthread_mutex_init(&engine->layer_lock, NULL)) {
+        osp_mem_free(&runtime->ctx.mem, engine);
+        OSP_FAIL(err, OSP_ERROR_SYSTEM, "a mutex could not be made");
+    }
     engine->runtime = osp_runtime_retain(runtime);
     engine->file.fd = -1;
+    engine->info.device = backend->program ? device : 0;
     engine->facts.reason = "";
     atomic_init(&engine->references, 1);
     osp_arena_init(&engine->arena, &runtime->ctx.mem);
     osp_compiled_init(&engine->compiled, &runtime->ctx, backend, precision, runtime->threads);
-    backend->device_key(&runtime->ctx, 0, runtime->threads, engine->device_key,
+    backend->device_key(&runtime->ctx, device, runtime->threads, engine->device_key,
                         sizeof engine->device_key);
     *out = engine;
     return OSP_OK;
@@ -36,7 +43,10 @@ void osp_engine_close(osp_engine **handle)
     if (atomic_fetch_sub(&engine->references, 1) != 1)
         return;
     osp_runtime *runtime = engine->runtime;
+    if (engine->whole)
+        engine->compiled.backend->whole->close(engine->whole);
     osp_compiled_free(&engine->compiled);
+    pthread_mutex_destroy(&engine->layer_lock);
     osp_arena_free(&engine->arena);
     osp_names_free(&engine->names, &runtime->ctx.mem);
     osp_file_unmap(&engine->file);
@@ -73,7 +83,7 @@ static osp_tensor_info *describe_tensors(osp_engine *engine, const osp_graph *g,
 
 static uint64_t weight_bytes(const osp_compiled *c)
 {
-    uint64_t total = 0;
+    uint64_t total = c->section.size;
     for (size_t i = 0; i < c->packed_count; i++)
         total += c->packed[i].size;
     const osp_graph *g = &c->variants[0].graph;
@@ -154,6 +164,7 @@ osp_status osp_engine_describe(osp_engine *engine, osp_error *err)
     *info = (osp_engine_info){
         .backend = c->backend->id,
         .precision = c->precision,
+        .device = info->device,
         .reason = engine->facts.reason,
         .device_key = engine->device_key,
         .batch_min = engine->facts.batch_free ? 1 : c->variants[0].batch,
@@ -163,7 +174,9 @@ osp_status osp_engine_describe(osp_engine *engine, osp_error *err)
         .inputs = g->input_count,
         .outputs = g->output_count,
         .variants = c->variant_count,
+        .steps = engine->whole_layers,
         .weight_bytes = weight_bytes(c),
+        .activation_bytes = engine->session_bytes,
         .head = (osp_head)engine->facts.head,
         .resize = (osp_resize)engine->facts.resize,
     };
@@ -214,7 +227,11 @@ const char *osp_engine_class_name(const osp_engine *engine, int32_t class_id)
 osp_status osp_engine_step(const osp_engine *engine, int32_t variant, int32_t i, osp_step_info *out)
 {
     const osp_compiled *c = &engine->compiled;
-    if (variant < 0 || variant >= c->variant_count || i < 0 || i >= c->variants[variant].step_count)
+    if (variant < 0 || variant >= c->variant_count)
+        return OSP_ERROR_ARGUMENT;
+    if (engine->whole)  // its variants share the layers; the lock inside allows many threads
+        return osp_engine_whole_step((osp_engine *)(uintptr_t)engine, i, out);
+    if (i < 0 || i >= c->variants[variant].step_count)
         return OSP_ERROR_ARGUMENT;
     const osp_variant *v = c->variants + variant;
     const osp_step *s = v->steps + i;

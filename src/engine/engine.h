@@ -18,6 +18,12 @@ struct osp_engine {
     osp_file file;    // the plan, mapped; weights are used in place
     void *bytes;      // the plan, copied from memory
     osp_names names;  // of classes, from the metadata
+    // Whole-model backends: their engine, and what it says of itself.
+    void *whole;
+    uint64_t session_bytes;
+    int32_t whole_layers;
+    osp_step_info *layers;  // by layer, read when first asked for; `name` NULL: not yet
+    pthread_mutex_t layer_lock;
 };
 
 enum { OSP_DEFAULT_SIZE = 1280, OSP_DEFAULT_ROWS = 300, OSP_DEFAULT_COLUMNS = 6 };
@@ -26,7 +32,7 @@ osp_engine *osp_engine_retain(osp_engine *engine);
 
 // A fresh engine for a backend; released by osp_engine_close.
 osp_status osp_engine_make(osp_engine **out, osp_runtime *runtime, const osp_backend_def *backend,
-                           osp_precision precision, osp_error *err);
+                           osp_precision precision, int32_t device, osp_error *err);
 // Fills infos, class names and head from the compiled variants and facts.
 osp_status osp_engine_describe(osp_engine *engine, osp_error *err);
 
@@ -34,6 +40,9 @@ osp_status osp_engine_describe(osp_engine *engine, osp_error *err);
 osp_status osp_engine_options_check(const osp_engine_options *options, osp_engine_options *out,
                                     osp_error *err);
 // The backend that `options` and the device allow; `reason` says why others were passed over.
+// The device is an entry of the runtime's table.
+const osp_device_info *osp_backend_device(const osp_runtime *runtime, const osp_backend_def *def,
+                                          int32_t device);
 osp_status osp_backend_choose(osp_runtime *runtime, const osp_engine_options *options,
                               const osp_backend_def **out, char *reason, size_t size,
                               osp_error *err);

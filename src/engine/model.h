@@ -33,6 +33,10 @@ osp_model *osp_model_retain(osp_model *model);
 osp_status osp_model_specialise(osp_graph *out, osp_model *model, const osp_engine_options *options,
                                 osp_error *err);
 
+// Gives values without data the types that an inferred copy of the graph, with the same numbers of
+// values, has for them: what inference of one size says of types holds for all sizes.
+void osp_model_learn_types(osp_graph *graph, const osp_graph *inferred);
+
 // Facts of one graph value for the public interface.
 void osp_tensor_info_of(const osp_value *value, osp_tensor_info *out);
 

@@ -7,15 +7,19 @@
 #include "onnx/write.h"
 #include "passes/passes.h"
 
-// What inference of one size says of every value's type holds for all sizes.
+void osp_model_learn_types(osp_graph *graph, const osp_graph *inferred)
+{
+    for (size_t v = 0; v < graph->value_count; v++)
+        if (!graph->values[v].data && inferred->values[v].dtype)
+            graph->values[v].dtype = inferred->values[v].dtype;
+}
+
 static osp_status learn_types(osp_graph *graph, osp_model *model, const osp_engine_options *options,
                               osp_error *err)
 {
     osp_graph sized;
     OSP_TRY(osp_model_specialise(&sized, model, options, err));
-    for (size_t v = 0; v < graph->value_count; v++)
-        if (!graph->values[v].data && sized.values[v].dtype)
-            graph->values[v].dtype = sized.values[v].dtype;
+    osp_model_learn_types(graph, &sized);
     osp_graph_free(&sized);
     return OSP_OK;
 }

@@ -29,6 +29,7 @@ void osp_runtime_release(osp_runtime *runtime)
     if (atomic_fetch_sub(&runtime->references, 1) != 1)
         return;
     // The runtime lies in memory of its own allocator: keep that until the block is gone.
+    pthread_mutex_destroy(&runtime->trusted.lock);
     osp_thread_budget_free(&runtime->budget);
     osp_gpus_close(&runtime->ctx);
     osp_context_free(&runtime->ctx);
@@ -127,14 +128,20 @@ osp_status osp_runtime_open_with(osp_runtime **out, const osp_options *options,
     status = osp_thread_budget_init(&runtime->budget, runtime->threads, err);
     if (status)
         goto fail_context;
+    if (pthread_mutex_init(&runtime->trusted.lock, NULL)) {
+        status = osp_error_set(err, OSP_ERROR_SYSTEM, "a mutex could not be made");
+        goto fail_budget;
+    }
     runtime->ctx.gpu_calls = calls;
     status = osp_gpus_open(&runtime->ctx, err);
     if (status)
-        goto fail_budget;
+        goto fail_trusted;
     list_devices(runtime);
     *out = runtime;
     return OSP_OK;
 
+fail_trusted:
+    pthread_mutex_destroy(&runtime->trusted.lock);
 fail_budget:
     osp_thread_budget_free(&runtime->budget);
 fail_context:

@@ -6,7 +6,14 @@
 #include "base/context.h"
 #include "base/thread.h"
 
-enum { OSP_MAX_DEVICES = 64 };
+enum { OSP_MAX_DEVICES = 64, OSP_TRUSTED_PLANS = 64 };
+
+// Digests of plans that this process built (engine/trust.h).
+typedef struct osp_trust_list {
+    pthread_mutex_t lock;
+    uint64_t count;  // ever added; the latest OSP_TRUSTED_PLANS are there
+    uint8_t digest[OSP_TRUSTED_PLANS][32];
+} osp_trust_list;
 
 struct osp_runtime {
     osp_context ctx;
@@ -15,6 +22,7 @@ struct osp_runtime {
     int32_t threads;
     int32_t device_count;
     osp_device_info devices[OSP_MAX_DEVICES];
+    osp_trust_list trusted;
 };
 
 // osp_runtime_open with another table of CUDA calls than CUDA's own, for tests; it must outlive the

@@ -1,91 +1,101 @@
-// Sessions: matching the caller's tensors with the engine's, slots, tickets.
+// Sessions: opening, matching the caller's tensors with the engine's, slots, tickets. Moving data and
+// running is in session_cpu.c and session_gpu.c.
 #include "engine/session.h"
 
 #include <string.h>
 
 #include "base/strided.h"
 
-static int32_t io_count(const osp_engine *engine)
+int32_t osp_session_io_count(const osp_engine *engine)
 {
     return engine->info.inputs + engine->info.outputs;
 }
 
-static const osp_value *io_value(const osp_variant *v, int32_t io)
-{
-    const osp_graph *g = &v->graph;
-    return g->values + (io < g->input_count ? g->inputs[io] : g->outputs[io - g->input_count]);
-}
-
-static const osp_tensor_info *io_info(const osp_engine *engine, int32_t io)
+const osp_tensor_info *osp_session_io_info(const osp_engine *engine, int32_t io)
 {
     return io < engine->info.inputs ? engine->inputs + io
                                     : engine->outputs + (io - engine->info.inputs);
 }
 
-static bool io_batched(const osp_engine *engine, int32_t io)
+bool osp_session_io_batched(const osp_engine *engine, int32_t io)
 {
-    const osp_tensor_info *info = io_info(engine, io);
-    return info->rank > 0 && info->dims[0] == -1;
+    const osp_tensor_info *info = osp_session_io_info(engine, io);
+    return engine->facts.batch_free && info->rank > 0 && info->dims[0] == -1;
 }
 
-// The worker's part.
-static void run_slot(void *user)
+void osp_session_io_shape(const osp_engine *engine, int32_t variant, int32_t io, osp_shape *out)
 {
-    osp_slot *slot = user;
-    osp_session *s = slot->session;
-    osp_runtime *runtime = s->engine->runtime;
-    int32_t threads = osp_thread_budget_take(&runtime->budget, runtime->threads);
-    double start = osp_time_us();
-    slot->status = osp_binding_run(s->bindings[slot->variant], slot->io, threads,
-                                   s->profile ? s->step_us[slot->variant] : NULL, &slot->error);
-    slot->infer_us = osp_time_us() - start;
-    osp_thread_budget_give(&runtime->budget, threads);
+    const osp_variant *v = engine->compiled.variants + variant;
+    const osp_graph *g = &v->graph;
+    const osp_vid id = io < g->input_count ? g->inputs[io] : g->outputs[io - g->input_count];
+    *out = g->values[id].shape;
+    if (!osp_shape_known(out))
+        osp_output_capacity(&g->values[id].shape, v->batch, out);
 }
+
+size_t osp_session_io_bytes(const osp_engine *engine, int32_t variant, int32_t io, int32_t n,
+                            size_t *rows_bytes)
+{
+    size_t bytes = 0;
+    osp_shape shape;
+    osp_session_io_shape(engine, variant, io, &shape);
+    osp_shape_bytes(&shape, osp_session_io_info(engine, io)->dtype, &bytes);
+    *rows_bytes = osp_session_io_batched(engine, io)
+                      ? bytes / (size_t)engine->compiled.variants[variant].batch * (size_t)n
+                      : bytes;
+    return bytes;
+}
+
+bool osp_session_io_largest(const osp_engine *engine, int32_t io, size_t *bytes)
+{
+    *bytes = 0;
+    for (int32_t v = 0; v < engine->compiled.variant_count; v++) {
+        osp_shape shape;
+        size_t need;
+        osp_session_io_shape(engine, v, io, &shape);
+        if (!osp_shape_bytes(&shape, osp_session_io_info(engine, io)->dtype, &need))
+            return false;
+        *bytes = need > *bytes ? need : *bytes;
+    }
+    return true;
+}
+
+osp_status osp_session_check_room(const osp_engine *engine, const osp_tensor *t, int32_t io,
+                                  size_t bytes, osp_error *err)
+{
+    size_t capacity = 0;
+    osp_shape shape = {.rank = t->rank};
+    memcpy(shape.dims, t->dims, sizeof shape.dims);
+    if (!osp_shape_bytes(&shape, t->dtype, &capacity) || capacity < bytes)
+        OSP_FAIL(err, OSP_ERROR_OVERFLOW, "output '%s' needs %zu bytes, its buffer has %zu",
+                 osp_session_io_info(engine, io)->name, bytes, capacity);
+    return OSP_OK;
+}
+
+// ---- Opening ------------------------------------------------------------------------------------
 
 static bool alloc_slots(osp_session *s)
 {
-    const osp_engine *engine = s->engine;
-    const osp_compiled *c = &engine->compiled;
-    size_t n = (size_t)io_count(engine);
+    const size_t n = (size_t)osp_session_io_count(s->engine);
     s->slots = osp_arena_array(&s->arena, (size_t)s->depth, sizeof *s->slots);
     s->bound = osp_arena_array(&s->arena, n, sizeof *s->bound);
     for (int32_t i = 0; s->slots && i < s->depth; i++) {
-        osp_slot *slot = s->slots + i;
-        slot->session = s;
-        slot->staged = osp_arena_array(&s->arena, n, sizeof *slot->staged);
-        slot->io = osp_arena_array(&s->arena, n, sizeof *slot->io);
-        for (size_t k = 0; slot->staged && k < n; k++) {
-            size_t largest = 0, bytes;
-            for (int32_t v = 0; v < c->variant_count; v++) {
-                const osp_value *value = io_value(c->variants + v, (int32_t)k);
-                if (!osp_shape_bytes(&value->shape, value->dtype, &bytes))
-                    return false;
-                largest = bytes > largest ? bytes : largest;
-            }
-            // Arena blocks are aligned to 16; kernels want whole cache lines.
-            char *block = osp_arena_alloc(&s->arena, largest + 64);
-            if (!block)
-                return false;
-            slot->staged[k] = block + (-(uintptr_t)block & 63);
-        }
-        if (!slot->staged || !slot->io)
-            return false;
-    }
-    for (int32_t v = 0; s->profile && v < c->variant_count; v++) {
-        s->step_us[v] = osp_arena_array(&s->arena, (size_t)c->variants[v].step_count,
-                                        sizeof *s->step_us[v]);
-        if (!s->step_us[v])
+        s->slots[i].session = s;
+        s->slots[i].index = i;
+        s->slots[i].staged = osp_arena_array(&s->arena, n, sizeof *s->slots[i].staged);
+        if (!s->slots[i].staged)
             return false;
     }
     return s->slots && s->bound;
 }
 
-static osp_status check_options(const osp_session_options *o, osp_error *err)
+static osp_status check_options(const osp_engine *engine, const osp_session_options *o,
+                                osp_error *err)
 {
     if (o->depth < 0 || o->depth > OSP_MAX_DEPTH)
         OSP_FAIL(err, OSP_ERROR_ARGUMENT, "depth %d: use 0 (choose) to %d", o->depth,
                  OSP_MAX_DEPTH);
-    if (o->stream)
+    if (o->stream && !engine->compiled.backend->program)
         OSP_FAIL(err, OSP_ERROR_ARGUMENT, "a CUDA stream was given, but the engine is for the CPU");
     for (size_t i = 0; i < sizeof o->reserved / sizeof o->reserved[0]; i++)
         if (o->reserved[i])
@@ -104,7 +114,7 @@ osp_status osp_session_open(osp_session **out, osp_engine *engine,
     *out = NULL;
     if (!options)
         options = &none;
-    OSP_TRY(check_options(options, err));
+    OSP_TRY(check_options(engine, options, err));
     osp_context *ctx = &engine->runtime->ctx;
     if (engine->info.activation_bytes > ctx->limits.memory_bytes)
         OSP_FAIL(err, OSP_ERROR_LIMIT,
@@ -115,19 +125,13 @@ osp_status osp_session_open(osp_session **out, osp_engine *engine,
     if (!s)
         OSP_FAIL_MEMORY(err);
     s->engine = osp_engine_retain(engine);
+    s->ops = engine->compiled.backend->program ? &osp_session_gpu : &osp_session_cpu;
     s->depth = options->depth ? options->depth : 2;
     s->profile = options->profile == OSP_ON;
     s->next_ticket = 1;
     osp_arena_init(&s->arena, &ctx->mem);
-    s->memory = osp_mem_alloc(&ctx->mem, (size_t)engine->info.activation_bytes);
-    osp_status status = OSP_OK;
-    if (!s->memory || !alloc_slots(s))
-        status = osp_error_set(err, OSP_ERROR_MEMORY, "out of memory");
-    const osp_compiled *c = &engine->compiled;
-    for (int32_t v = 0; !status && v < c->variant_count; v++)
-        status = osp_variant_bind(&s->bindings[v], c, c->variants + v, s->memory, err);
-    if (!status)
-        status = osp_worker_open(&s->worker, ctx, s->depth, err);
+    osp_status status = alloc_slots(s) ? s->ops->open(s, options, err)
+                                       : osp_error_set(err, OSP_ERROR_MEMORY, "out of memory");
     if (status) {
         osp_session_close(&s);
         return status;
@@ -142,12 +146,9 @@ void osp_session_close(osp_session **session)
         return;
     osp_session *s = *session;
     *session = NULL;
-    osp_worker_close(&s->worker);
+    s->ops->close(s);
     osp_mem *mem = &s->engine->runtime->ctx.mem;
-    for (int32_t v = 0; v < s->engine->compiled.variant_count; v++)
-        osp_binding_free(&s->bindings[v]);
     osp_arena_free(&s->arena);
-    osp_mem_free(mem, s->memory);
     osp_engine_close(&s->engine);
     osp_mem_free(mem, s);
 }
@@ -163,7 +164,7 @@ static int32_t find_io(const osp_engine *engine, bool outputs, const osp_tensor 
     if (!t->name)
         return position < count ? first + position : -1;
     for (int32_t i = 0; i < count; i++)
-        if (!strcmp(io_info(engine, first + i)->name, t->name))
+        if (!strcmp(osp_session_io_info(engine, first + i)->name, t->name))
             return first + i;
     return -1;
 }
@@ -175,10 +176,16 @@ static osp_status check_tensor(const osp_engine *engine, const osp_tensor *t, in
     if (io < 0)
         OSP_FAIL(err, OSP_ERROR_ARGUMENT, "%s '%s': the engine has no such %s", what,
                  t->name ? t->name : "(by position)", what);
-    const osp_tensor_info *info = io_info(engine, io);
-    if (t->place == OSP_PLACE_DEVICE)
+    const osp_tensor_info *info = osp_session_io_info(engine, io);
+    if (t->place == OSP_PLACE_DEVICE && !engine->compiled.backend->program)
         OSP_FAIL(err, OSP_ERROR_ARGUMENT, "%s '%s' lies on a device, but the engine is for the CPU",
                  what, info->name);
+    if (t->place == OSP_PLACE_DEVICE && t->device != engine->info.device)
+        OSP_FAIL(err, OSP_ERROR_ARGUMENT, "%s '%s' lies on device %d, the engine is for device %d",
+                 what, info->name, t->device, engine->info.device);
+    if (t->place == OSP_PLACE_DEVICE && t->data && !osp_tensor_is_dense(t))
+        OSP_FAIL(err, OSP_ERROR_ARGUMENT, "%s '%s' on the device is strided: make it dense", what,
+                 info->name);
     if (output && !t->data)
         return OSP_OK;
     if (t->dtype != info->dtype)
@@ -193,7 +200,7 @@ static osp_status check_tensor(const osp_engine *engine, const osp_tensor *t, in
 static osp_status check_input_shape(const osp_engine *engine, const osp_tensor *t, int32_t io,
                                     int32_t *n, osp_error *err)
 {
-    const osp_tensor_info *info = io_info(engine, io);
+    const osp_tensor_info *info = osp_session_io_info(engine, io);
     bool fits = t->rank == info->rank;
     for (int32_t d = 0; fits && d < t->rank; d++)
         fits = info->dims[d] == -1 ? t->dims[d] >= 1 && t->dims[d] <= engine->info.batch_max &&
@@ -210,7 +217,7 @@ static osp_status check_input_shape(const osp_engine *engine, const osp_tensor *
                  osp_shape_text(&b, want, sizeof want),
                  engine->facts.batch_free ? " (? is the batch, the same for all inputs)" : "");
     }
-    if (io_batched(engine, io))
+    if (osp_session_io_batched(engine, io))
         *n = (int32_t)t->dims[0];
     size_t bytes;
     osp_shape shape = {.rank = t->rank};
@@ -228,49 +235,12 @@ static int32_t choose_variant(const osp_engine *engine, int32_t n)
     return v;
 }
 
-// Bytes of one io in a variant, and of its first n rows.
-static size_t io_bytes(const osp_engine *engine, const osp_variant *v, int32_t io, int32_t n,
-                       size_t *rows_bytes)
+static bool is_given(const osp_engine *engine, const osp_tensor *inputs, int32_t count, int32_t io)
 {
-    size_t bytes = 0;
-    const osp_value *value = io_value(v, io);
-    osp_shape_bytes(&value->shape, value->dtype, &bytes);
-    *rows_bytes = io_batched(engine, io) ? bytes / (size_t)v->batch * (size_t)n : bytes;
-    return bytes;
-}
-
-// Points the slot's io at the caller's memory where that is dense and whole, else copies.
-static void take_input(osp_slot *slot, const osp_tensor *t, int32_t io)
-{
-    const osp_engine *engine = slot->session->engine;
-    const osp_variant *v = engine->compiled.variants + slot->variant;
-    size_t rows, bytes = io_bytes(engine, v, io, slot->n, &rows);
-    if (rows == bytes && osp_tensor_is_dense(t) && ((uintptr_t)t->data & 15) == 0) {
-        slot->io[io] = t->data;
-        return;
-    }
-    slot->io[io] = slot->staged[io];
-    if (osp_tensor_is_dense(t) && t->data != slot->staged[io])
-        memcpy(slot->staged[io], t->data, rows);
-    else if (!osp_tensor_is_dense(t))
-        osp_strided_copy(slot->staged[io], t->data, osp_dtype_bytes(t->dtype), t->rank, t->dims,
-                         t->byte_strides);
-    memset(slot->staged[io] + rows, 0, bytes - rows);
-}
-
-static osp_status take_output(osp_slot *slot, const osp_tensor *t, int32_t io, osp_error *err)
-{
-    const osp_engine *engine = slot->session->engine;
-    const osp_variant *v = engine->compiled.variants + slot->variant;
-    size_t rows, bytes = io_bytes(engine, v, io, slot->n, &rows), capacity = 0;
-    osp_shape shape = {.rank = t->rank};
-    memcpy(shape.dims, t->dims, sizeof shape.dims);
-    if (!osp_shape_bytes(&shape, t->dtype, &capacity) || capacity < rows)
-        OSP_FAIL(err, OSP_ERROR_OVERFLOW, "output '%s' needs %zu bytes, its buffer has %zu",
-                 io_info(engine, io)->name, rows, capacity);
-    if (rows == bytes && osp_tensor_is_dense(t) && ((uintptr_t)t->data & 15) == 0)
-        slot->io[io] = t->data;
-    return OSP_OK;
+    for (int32_t i = 0; i < count; i++)
+        if (find_io(engine, false, inputs + i, i) == io)
+            return true;
+    return false;
 }
 
 static osp_status take_inputs(osp_slot *slot, const osp_tensor *inputs, int32_t count,
@@ -283,23 +253,23 @@ static osp_status take_inputs(osp_slot *slot, const osp_tensor *inputs, int32_t 
         int32_t io = find_io(engine, false, inputs + i, i);
         OSP_TRY(check_tensor(engine, inputs + i, io, false, err));
         OSP_TRY(check_input_shape(engine, inputs + i, io, &n, err));
-        slot->io[io] = inputs[i].data ? inputs[i].data : slot->staged[io];
     }
     for (int32_t io = 0; io < engine->info.inputs; io++) {
-        if (slot->io[io])
+        if (is_given(engine, inputs, count, io))
             continue;
         if (!s->bound[io].data)
             OSP_FAIL(err, OSP_ERROR_ARGUMENT, "input '%s' is missing: give or bind it",
-                     io_info(engine, io)->name);
+                     osp_session_io_info(engine, io)->name);
         OSP_TRY(check_input_shape(engine, s->bound + io, io, &n, err));
     }
     slot->n = n ? n : engine->compiled.variants[0].batch;
     slot->variant = choose_variant(engine, slot->n);
+    OSP_TRY(s->ops->begin(slot, err));
     for (int32_t io = 0; io < engine->info.inputs; io++)
-        if (s->bound[io].data)
-            take_input(slot, s->bound + io, io);
+        if (s->bound[io].data && !is_given(engine, inputs, count, io))
+            OSP_TRY(s->ops->take_input(slot, s->bound + io, io, err));
     for (int32_t i = 0; i < count; i++)
-        take_input(slot, inputs + i, find_io(engine, false, inputs + i, i));
+        OSP_TRY(s->ops->take_input(slot, inputs + i, find_io(engine, false, inputs + i, i), err));
     return OSP_OK;
 }
 
@@ -307,16 +277,13 @@ static osp_status take_outputs(osp_slot *slot, const osp_tensor *outputs, int32_
                                osp_error *err)
 {
     osp_session *s = slot->session;
-    for (int32_t io = s->engine->info.inputs; io < io_count(s->engine); io++) {
-        slot->io[io] = slot->staged[io];
+    for (int32_t io = s->engine->info.inputs; io < osp_session_io_count(s->engine); io++)
         if (s->bound[io].data)
-            OSP_TRY(take_output(slot, s->bound + io, io, err));
-    }
+            OSP_TRY(s->ops->take_output(slot, s->bound + io, io, err));
     for (int32_t i = 0; i < count; i++) {
         int32_t io = find_io(s->engine, true, outputs + i, i);
         OSP_TRY(check_tensor(s->engine, outputs + i, io, true, err));
-        if (outputs[i].data)
-            OSP_TRY(take_output(slot, outputs + i, io, err));
+        OSP_TRY(s->ops->take_output(slot, outputs + i, io, err));
     }
     return OSP_OK;
 }
@@ -335,6 +302,20 @@ void *osp_session_input_memory(osp_session *session, int32_t i)
     return slot ? slot->staged[i] : NULL;
 }
 
+static osp_status busy(const osp_session *s, osp_error *err)
+{
+    OSP_FAIL(err, OSP_ERROR_BUSY, "all %d slots are taken: wait for a ticket", s->depth);
+}
+
+static osp_status start(osp_slot *slot, bool all, osp_ticket *ticket, osp_error *err)
+{
+    osp_session *s = slot->session;
+    OSP_TRY(s->ops->start(slot, all, err));
+    slot->ticket = *ticket = s->next_ticket++;
+    slot->taken = true;
+    return OSP_OK;
+}
+
 osp_status osp_session_enqueue(osp_session *s, const osp_tensor *inputs, int32_t input_count,
                                const osp_tensor *outputs, int32_t output_count, osp_ticket *ticket,
                                osp_error *err)
@@ -346,18 +327,25 @@ osp_status osp_session_enqueue(osp_session *s, const osp_tensor *inputs, int32_t
     *ticket = 0;
     osp_slot *slot = next_slot(s);
     if (!slot)
-        OSP_FAIL(err, OSP_ERROR_BUSY, "all %d slots are taken: wait for a ticket", s->depth);
-    memset(slot->io, 0, (size_t)io_count(s->engine) * sizeof *slot->io);
+        return busy(s, err);
     OSP_TRY(take_inputs(slot, inputs, input_count, err));
     OSP_TRY(take_outputs(slot, outputs, output_count, err));
-    osp_error_clear(&slot->error);
-    osp_job job = {.run = run_slot, .user = slot};
-    if (osp_worker_submit(s->worker, &job))
-        OSP_FAIL(err, OSP_ERROR_BUSY, "all %d slots are taken: wait for a ticket", s->depth);
-    slot->job = job.number;
-    slot->ticket = *ticket = s->next_ticket++;
-    slot->taken = true;
-    return OSP_OK;
+    return start(slot, output_count == 0, ticket, err);
+}
+
+osp_status osp_session_enqueue_device(osp_session *s, int32_t n, osp_ticket *ticket, osp_error *err)
+{
+    *ticket = 0;
+    osp_slot *slot = next_slot(s);
+    if (!slot)
+        return busy(s, err);
+    if (n < 1 || n > s->engine->info.batch_max)
+        OSP_FAIL(err, OSP_ERROR_ARGUMENT, "%d rows: the engine takes 1 to %d at once", n,
+                 s->engine->info.batch_max);
+    slot->n = n;
+    slot->variant = choose_variant(s->engine, n);
+    OSP_TRY(s->ops->begin(slot, err));
+    return start(slot, true, ticket, err);
 }
 
 static osp_slot *slot_of(osp_session *s, osp_ticket ticket)
@@ -369,53 +357,49 @@ static osp_slot *slot_of(osp_session *s, osp_ticket ticket)
 }
 
 // Hands output `io` of a finished slot to the caller's tensor.
-static osp_status give_output(const osp_slot *slot, osp_tensor *t, int32_t io, osp_error *err)
+static osp_status give_output(osp_slot *slot, osp_tensor *t, int32_t io, osp_error *err)
 {
-    const osp_engine *engine = slot->session->engine;
-    const osp_variant *v = engine->compiled.variants + slot->variant;
-    const osp_value *value = io_value(v, io);
-    osp_tensor result = {
-        .name = t->name, .dtype = value->dtype, .rank = value->shape.rank, .data = slot->io[io]};
-    memcpy(result.dims, value->shape.dims, sizeof result.dims);
-    if (io_batched(engine, io))
-        result.dims[0] = slot->n;
-    if (!t->data || t->data == slot->io[io]) {
-        *t = result;
-        return OSP_OK;
+    const osp_session *s = slot->session;
+    const osp_tensor_info *info = osp_session_io_info(s->engine, io);
+    osp_shape extents;
+    void *data;
+    OSP_TRY(s->ops->give(slot, t, io, &extents, &data, err));
+    if (osp_session_io_batched(s->engine, io))
+        extents.dims[0] = slot->n;
+    osp_tensor result = *t;
+    result.dtype = info->dtype;
+    result.rank = extents.rank;
+    memcpy(result.dims, extents.dims, sizeof result.dims);
+    if (!t->data) {
+        result.data = data;
+        result.place = s->ops == &osp_session_gpu ? OSP_PLACE_PINNED : OSP_PLACE_HOST;
+        result.device = 0;
+        memset(result.byte_strides, 0, sizeof result.byte_strides);
+    } else if (data == t->data) {
+        memset(result.byte_strides, 0, sizeof result.byte_strides);
+    } else if (data) {
+        size_t bytes = 0;
+        osp_shape_bytes(&extents, info->dtype, &bytes);
+        OSP_TRY(osp_session_check_room(s->engine, t, io, bytes, err));
+        if (osp_tensor_is_dense(&result))
+            memcpy(result.data, data, bytes);
+        else
+            osp_strided_scatter(result.data, data, osp_dtype_bytes(result.dtype), result.rank,
+                                result.dims, result.byte_strides);
     }
-    size_t rows, capacity = 0;
-    io_bytes(engine, v, io, slot->n, &rows);
-    osp_shape shape = {.rank = t->rank};
-    memcpy(shape.dims, t->dims, sizeof shape.dims);
-    if (!osp_shape_bytes(&shape, t->dtype, &capacity) || capacity < rows)
-        OSP_FAIL(err, OSP_ERROR_OVERFLOW, "output '%s' needs %zu bytes, its buffer has %zu",
-                 io_info(engine, io)->name, rows, capacity);
-    void *data = t->data;
-    int64_t strides[OSP_MAX_RANK];
-    memcpy(strides, t->byte_strides, sizeof strides);
     *t = result;
-    t->data = data;
-    memcpy(t->byte_strides, strides, sizeof strides);
-    if (osp_tensor_is_dense(t))
-        memcpy(t->data, slot->io[io], rows);
-    else
-        osp_strided_scatter(t->data, slot->io[io], osp_dtype_bytes(t->dtype), t->rank, t->dims,
-                            t->byte_strides);
     return OSP_OK;
 }
 
 static osp_status finish(osp_slot *slot, osp_tensor *outputs, int32_t count, osp_error *err)
 {
     osp_session *s = slot->session;
-    slot->taken = false;
-    if (slot->status) {
-        if (err)
-            *err = slot->error;
-        return slot->status;
-    }
     if (s->profile)
         s->profiled_runs[slot->variant]++;
-    s->stats = (osp_run_stats){.infer_us = slot->infer_us, .variant = slot->variant, .n = slot->n};
+    s->stats = (osp_run_stats){.infer_us = slot->infer_us,
+                               .copy_us = slot->copy_us,
+                               .variant = slot->variant,
+                               .n = slot->n};
     for (int32_t i = 0; i < count; i++) {
         int32_t io = find_io(s->engine, true, outputs + i, i);
         OSP_TRY(check_tensor(s->engine, outputs + i, io, true, err));
@@ -431,10 +415,14 @@ osp_status osp_session_wait(osp_session *s, osp_ticket ticket, int64_t timeout_m
     osp_slot *slot = s ? slot_of(s, ticket) : NULL;
     if (!slot || output_count < 0 || (output_count && !outputs))
         OSP_FAIL(err, OSP_ERROR_ARGUMENT, "osp_session_wait: no such ticket, or outputs is NULL");
-    if (!osp_worker_wait(s->worker, slot->job, timeout_ms))
+    osp_status status = s->ops->wait(slot, timeout_ms, err);
+    if (status == OSP_ERROR_TIMEOUT)
         OSP_FAIL(err, OSP_ERROR_TIMEOUT, "the run did not finish in %lld ms: wait again",
                  (long long)timeout_ms);
-    return finish(slot, outputs, output_count, err);
+    if (!status)
+        status = finish(slot, outputs, output_count, err);
+    slot->taken = false;
+    return status;
 }
 
 osp_status osp_session_poll(osp_session *s, osp_ticket ticket)
@@ -442,7 +430,7 @@ osp_status osp_session_poll(osp_session *s, osp_ticket ticket)
     osp_slot *slot = s ? slot_of(s, ticket) : NULL;
     if (!slot)
         return OSP_ERROR_ARGUMENT;
-    return osp_worker_done(s->worker, slot->job) ? OSP_OK : OSP_ERROR_BUSY;
+    return s->ops->done(slot) ? OSP_OK : OSP_ERROR_BUSY;
 }
 
 osp_status osp_session_run(osp_session *s, const osp_tensor *inputs, int32_t input_count,
@@ -467,8 +455,14 @@ osp_status osp_session_bind(osp_session *s, const osp_tensor *tensors, int32_t c
         if (io < 0)
             io = find_io(s->engine, true, t, 0);
         OSP_TRY(check_tensor(s->engine, t, io, io >= s->engine->info.inputs, err));
+        const osp_tensor before = s->bound[io];
         s->bound[io] = *t;
         s->bound[io].name = NULL;
+        osp_status status = s->ops->bind ? s->ops->bind(s, io, err) : OSP_OK;
+        if (status) {
+            s->bound[io] = before;
+            return status;
+        }
     }
     return OSP_OK;
 }
@@ -481,7 +475,7 @@ void osp_session_stats(const osp_session *s, osp_run_stats *out)
 osp_status osp_session_step_us(const osp_session *s, int32_t i, double *us)
 {
     int32_t v = s->stats.variant;
-    if (!s->profile || i < 0 || i >= s->engine->compiled.variants[v].step_count ||
+    if (!s->step_us[v] || i < 0 || i >= s->engine->compiled.variants[v].step_count ||
         !s->profiled_runs[v])
         return OSP_ERROR_ARGUMENT;
     *us = s->step_us[v][i] / (double)s->profiled_runs[v];

@@ -4,30 +4,48 @@
 #include <unistd.h>
 
 #include "base/hash.h"
-#include "engine/engine.h"
+#include "engine/whole_engine.h"
 
-static osp_status decode(osp_engine *engine, const void *bytes, size_t size, osp_error *err)
+// Where a plan's bytes come from, as far as opening it cares.
+typedef struct source {
+    const void *bytes;
+    size_t size;
+    const osp_engine_options *options;
+    const char *private_dir;  // the cache's folder; NULL: from elsewhere
+} source;
+
+static osp_status decode(osp_engine *engine, const source *s, osp_error *err)
 {
-    OSP_TRY(
-        osp_plan_decode(&engine->compiled, &engine->facts, bytes, size, engine->device_key, err));
+    osp_bare_plan bare;
+    if (osp_bare_plan_find(s->bytes, s->size, &bare)) {
+        OSP_TRY(osp_engine_open_bare(engine, &bare, s->options->trust, err));
+    } else {
+        OSP_TRY(osp_plan_decode(&engine->compiled, &engine->facts, s->bytes, s->size,
+                                s->options->device, engine->device_key, err));
+        if (engine->compiled.backend->whole)
+            OSP_TRY(osp_engine_open_whole(engine, s->options->trust, s->private_dir, err));
+    }
     OSP_TRY(osp_engine_describe(engine, err));
-    engine->info.plan_bytes = size;
+    engine->info.plan_bytes = s->size;
     return OSP_OK;
 }
 
 // The engine that a plan's header asks for, still empty.
-static osp_status make_for(osp_engine **out, osp_runtime *runtime, const void *bytes, size_t size,
-                           osp_error *err)
+static osp_status make_for(osp_engine **out, osp_runtime *runtime, const source *s, osp_error *err)
 {
+    osp_bare_plan bare;
     osp_plan_info info;
-    OSP_TRY(osp_plan_read_header(bytes, size, &info, err));
+    const int32_t device = s->options->device;
+    if (osp_bare_plan_find(s->bytes, s->size, &bare))
+        return osp_engine_make(out, runtime, bare.backend, OSP_PRECISION_AUTO, device, err);
+    OSP_TRY(osp_plan_read_header(s->bytes, s->size, &info, err));
     const osp_backend_def *backend = osp_backend_by_id(info.backend);
     if (!backend)
         OSP_FAIL(err, OSP_ERROR_STALE,
                  "the plan is for a backend (%d) that this library lacks: "
                  "build it again",
                  (int)info.backend);
-    return osp_engine_make(out, runtime, backend, info.precision, err);
+    return osp_engine_make(out, runtime, backend, info.precision, device, err);
 }
 
 static osp_status check_open(osp_engine **out, osp_runtime *runtime, const void *what,
@@ -41,12 +59,11 @@ static osp_status check_open(osp_engine **out, osp_runtime *runtime, const void 
     return osp_engine_options_check(given, options, err);
 }
 
-osp_status osp_engine_open(osp_engine **out, osp_runtime *runtime, const char *path,
-                           const osp_engine_options *given, osp_error *err)
+static osp_status open_file(osp_engine **out, osp_runtime *runtime, const char *path,
+                            const osp_engine_options *options, const char *private_dir,
+                            osp_error *err)
 {
     double start = osp_time_us();
-    osp_engine_options options;
-    OSP_TRY(check_open(out, runtime, path, given, &options, err));
     osp_file file;
     osp_engine *engine = NULL;
     osp_status status = osp_file_map(&file, path, runtime->ctx.limits.file_bytes, err);
@@ -54,12 +71,13 @@ osp_status osp_engine_open(osp_engine **out, osp_runtime *runtime, const char *p
         osp_error_prefix(err, "%s", path);
         return status;
     }
-    status = make_for(&engine, runtime, file.data, file.size, err);
+    const source from = {file.data, file.size, options, private_dir};
+    status = make_for(&engine, runtime, &from, err);
     if (status) {
         osp_file_unmap(&file);
     } else {
         engine->file = file;
-        status = decode(engine, file.data, file.size, err);
+        status = decode(engine, &from, err);
     }
     if (status) {
         osp_engine_close(&engine);
@@ -72,6 +90,14 @@ osp_status osp_engine_open(osp_engine **out, osp_runtime *runtime, const char *p
     return OSP_OK;
 }
 
+osp_status osp_engine_open(osp_engine **out, osp_runtime *runtime, const char *path,
+                           const osp_engine_options *given, osp_error *err)
+{
+    osp_engine_options options;
+    OSP_TRY(check_open(out, runtime, path, given, &options, err));
+    return open_file(out, runtime, path, &options, NULL, err);
+}
+
 osp_status osp_engine_open_memory(osp_engine **out, osp_runtime *runtime, const void *plan,
                                   size_t size, const osp_engine_options *given, osp_error *err)
 {
@@ -79,11 +105,12 @@ osp_status osp_engine_open_memory(osp_engine **out, osp_runtime *runtime, const 
     osp_engine_options options;
     OSP_TRY(check_open(out, runtime, plan, given, &options, err));
     osp_engine *engine = NULL;
-    osp_status status = make_for(&engine, runtime, plan, size, err);
+    source from = {plan, size, &options, NULL};
+    osp_status status = make_for(&engine, runtime, &from, err);
     if (!status && options.borrow != OSP_ON) {
         engine->bytes = osp_mem_alloc(&runtime->ctx.mem, size);
         if (engine->bytes)
-            plan = memcpy(engine->bytes, plan, size);
+            from.bytes = memcpy(engine->bytes, plan, size);
         else
             status = osp_error_set(err, OSP_ERROR_MEMORY, "out of memory");
     } else if (!status && ((uintptr_t)plan & 7)) {
@@ -92,7 +119,7 @@ osp_status osp_engine_open_memory(osp_engine **out, osp_runtime *runtime, const 
                                "bytes: align it, or let it be copied");
     }
     if (!status)
-        status = decode(engine, plan, size, err);
+        status = decode(engine, &from, err);
     if (status) {
         osp_engine_close(&engine);
         osp_error_prefix(err, "plan in memory");
@@ -159,6 +186,16 @@ osp_status osp_engine_save_memory(const osp_engine *engine, void **plan, size_t 
     return OSP_OK;
 }
 
+// A bare plan has no header that we can read.
+static osp_status read_info(const void *bytes, size_t size, osp_plan_info *out, osp_error *err)
+{
+    osp_bare_plan bare;
+    if (!osp_bare_plan_find(bytes, size, &bare))
+        return osp_plan_read_header(bytes, size, out, err);
+    *out = (osp_plan_info){.backend = bare.backend->id, .bytes = size};
+    return OSP_OK;
+}
+
 osp_status osp_plan_get_info(osp_runtime *runtime, const char *path, osp_plan_info *out,
                              osp_error *err)
 {
@@ -168,7 +205,7 @@ osp_status osp_plan_get_info(osp_runtime *runtime, const char *path, osp_plan_in
     osp_file file;
     osp_status status = osp_file_map(&file, path, runtime->ctx.limits.file_bytes, err);
     if (!status) {
-        status = osp_plan_read_header(file.data, file.size, out, err);
+        status = read_info(file.data, file.size, out, err);
         osp_file_unmap(&file);
     }
     if (status)
@@ -244,7 +281,7 @@ static osp_status cache_path(osp_model *model, const char *dir, const char *pref
             *dot = 0;
         prefix = stem;
     }
-    const osp_device_info *device = model->runtime->devices + model->runtime->device_count - 1;
+    const osp_device_info *device = osp_backend_device(model->runtime, backend, options->device);
     OSP_TRY(osp_engine_file_name(prefix, device, name, sizeof name, err));
     *path = osp_arena_printf(arena, "%s/%s-%016llx", dir, name,
                              (unsigned long long)options_hash(model, options, backend->id, key));
@@ -254,14 +291,20 @@ static osp_status cache_path(osp_model *model, const char *dir, const char *pref
 }
 
 static osp_status open_or_build(osp_engine **out, osp_model *model, const char *path,
-                                const osp_engine_options *options, osp_error *err)
+                                const char *dir, const osp_engine_options *options, osp_error *err)
 {
     osp_context *ctx = &model->runtime->ctx;
     if (access(path, R_OK) == 0) {
         osp_error why;
-        if (osp_engine_open(out, model->runtime, path, options, &why) == OSP_OK) {
+        if (open_file(out, model->runtime, path, options, dir, &why) == OSP_OK) {
             (*out)->info.from_cache = true;
             return OSP_OK;
+        }
+        // Building for minutes each time, because of a folder's mode, would help nobody.
+        if (why.code == OSP_ERROR_UNTRUSTED) {
+            if (err)
+                *err = why;
+            return why.code;
         }
         osp_log(ctx, OSP_LOG_WARNING, "%s; building it again", why.text);
     }
@@ -299,7 +342,7 @@ osp_status osp_engine_open_cached(osp_engine **out, osp_runtime *runtime, const 
             osp_error_prefix(err, "%s", lock_path);
     }
     if (!status)
-        status = open_or_build(out, model, path, &options, err);
+        status = open_or_build(out, model, path, dir, &options, err);
     osp_file_unlock(&lock);
     osp_arena_free(&arena);
     osp_model_close(&model);

@@ -132,7 +132,9 @@ void osp_encode_tensor(osp_encoder *e, const char *name, osp_dtype dtype, int32_
     osp_encode_borrow(e, TENSOR_RAW_DATA, data);
 }
 
-osp_status osp_encoder_write(const osp_encoder *e, const char *path, osp_error *err)
+// All pieces in order; the array is the caller's to free.
+static osp_status list_parts(const osp_encoder *e, osp_bytes **out, size_t *out_count,
+                             osp_error *err)
 {
     osp_bytes *parts = e->failed ? NULL
                                  : osp_mem_calloc(e->mem, 2 * e->piece_count + 1, sizeof *parts);
@@ -148,12 +150,41 @@ osp_status osp_encoder_write(const osp_encoder *e, const char *path, osp_error *
     }
     if (e->size > at)
         parts[count++] = (osp_bytes){e->bytes + at, e->size - at};
-    osp_status status;
-    if (e->borrowed > INT32_MAX || e->size > INT32_MAX - e->borrowed)
-        status = osp_error_set(err, OSP_ERROR_UNSUPPORTED,
-                               "over 2 GiB, which an ONNX file cannot be: use a smaller model");
-    else
-        status = osp_file_write(path, parts, count, err);
+    if (e->borrowed > INT32_MAX || e->size > INT32_MAX - e->borrowed) {
+        osp_mem_free(e->mem, parts);
+        OSP_FAIL(err, OSP_ERROR_UNSUPPORTED,
+                 "over 2 GiB, which an ONNX file cannot be: use a smaller model");
+    }
+    *out = parts;
+    *out_count = count;
+    return OSP_OK;
+}
+
+osp_status osp_encoder_write(const osp_encoder *e, const char *path, osp_error *err)
+{
+    osp_bytes *parts;
+    size_t count;
+    OSP_TRY(list_parts(e, &parts, &count, err));
+    const osp_status status = osp_file_write(path, parts, count, err);
     osp_mem_free(e->mem, parts);
     return status;
+}
+
+osp_status osp_encoder_join(const osp_encoder *e, void **out, size_t *size, osp_error *err)
+{
+    osp_bytes *parts;
+    size_t count, at = 0;
+    OSP_TRY(list_parts(e, &parts, &count, err));
+    char *block = osp_mem_alloc(e->mem, e->size + e->borrowed);
+    for (size_t i = 0; block && i < count; i++) {
+        if (parts[i].size)
+            memcpy(block + at, parts[i].data, parts[i].size);
+        at += parts[i].size;
+    }
+    osp_mem_free(e->mem, parts);
+    if (!block)
+        OSP_FAIL_MEMORY(err);
+    *out = block;
+    *size = at;
+    return OSP_OK;
 }

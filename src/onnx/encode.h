@@ -25,6 +25,8 @@ void osp_encoder_init(osp_encoder *e, osp_mem *mem);
 void osp_encoder_free(osp_encoder *e);
 // Writes everything to a file, whole or not at all. UNSUPPORTED over 2 GiB, protobuf's limit.
 osp_status osp_encoder_write(const osp_encoder *e, const char *path, osp_error *err);
+// The same into one block of e->mem, which the caller frees.
+osp_status osp_encoder_join(const osp_encoder *e, void **out, size_t *size, osp_error *err);
 
 void osp_encode_int(osp_encoder *e, uint32_t field, int64_t value);
 void osp_encode_float(osp_encoder *e, uint32_t field, float value);

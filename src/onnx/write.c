@@ -300,3 +300,14 @@ osp_status osp_onnx_write(const osp_graph *graph, const char *path, osp_error *e
     osp_encoder_free(&e);
     return status;
 }
+
+osp_status osp_onnx_write_memory(const osp_graph *graph, void **out, size_t *size, osp_error *err)
+{
+    osp_encoder e;
+    osp_encoder_init(&e, &graph->ctx->mem);
+    osp_status status = encode_model(&e, graph, err);
+    if (!status)
+        status = osp_encoder_join(&e, out, size, err);
+    osp_encoder_free(&e);
+    return status;
+}

@@ -10,4 +10,7 @@
 // all.
 osp_status osp_onnx_write(const osp_graph *graph, const char *path, osp_error *err);
 
+// The same into one block of the graph's memory, weights included, which the caller frees.
+osp_status osp_onnx_write_memory(const osp_graph *graph, void **out, size_t *size, osp_error *err);
+
 #endif

@@ -62,6 +62,9 @@ typedef struct osp_compiled {
     size_t packed_count, packed_capacity;
     osp_prepared *prepared;
     size_t prepared_count, prepared_capacity;
+    // Whole-model backends: what their library reads, borrowed, and graphs that have no nodes, only
+    // inputs and outputs (plan/whole.h).
+    osp_bytes section;
 } osp_compiled;
 
 extern const osp_tactic osp_tactic_view;

@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "plan/codec.h"
 #include "plan/graph_codec.h"
+#include "plan/whole.h"
 
 static const char magic[8] = "OSPPLAN\n";
 
@@ -130,7 +131,8 @@ osp_status osp_plan_encode(const osp_compiled *c, const osp_plan_facts *facts,
     osp_blobs blobs = {.mem = &c->ctx->mem};
     uint8_t *header = osp_arena_alloc(arena, OSP_PLAN_HEADER_BYTES);
     uint64_t file_bytes = 0;
-    osp_status status = osp_body_encode(&body, &blobs, c, facts, err);
+    osp_status status = c->backend->whole ? osp_whole_encode(&body, &blobs, c, facts, err)
+                                          : osp_body_encode(&body, &blobs, c, facts, err);
     if (!status) {
         *parts = osp_arena_array(arena, 2 + 2 * blobs.count, sizeof **parts);
         if (!header || !*parts || strlen(device_key) >= OSP_DEVICE_KEY_BYTES)
@@ -168,7 +170,7 @@ static osp_status check_blob(osp_blobs *blobs, size_t i, const uint8_t *file, si
 }
 
 osp_status osp_plan_decode(osp_compiled *c, osp_plan_facts *facts, const void *bytes, size_t size,
-                           const char *device_key, osp_error *err)
+                           int32_t device, const char *device_key, osp_error *err)
 {
     const uint8_t *file = bytes;
     osp_plan_info info;
@@ -178,9 +180,12 @@ osp_status osp_plan_decode(osp_compiled *c, osp_plan_facts *facts, const void *b
                  "the plan has format %d, this library reads %d: build it "
                  "again",
                  info.format, OSP_PLAN_FORMAT);
-    if (info.backend != c->backend->id || strcmp(info.device_key, device_key))
+    if (info.backend != c->backend->id ||
+        (!c->backend->check_key && strcmp(info.device_key, device_key)))
         OSP_FAIL(err, OSP_ERROR_STALE, "the plan is for '%s', this device is '%s': build it again",
                  info.device_key, device_key);
+    if (c->backend->check_key)
+        OSP_TRY(c->backend->check_key(c->ctx, device, info.device_key, err));
     uint64_t body_bytes = field64(file, AT_BODY_BYTES);
     if (info.bytes != size || body_bytes > size - OSP_PLAN_HEADER_BYTES)
         OSP_FAIL(err, OSP_ERROR_CORRUPT,
@@ -190,8 +195,10 @@ osp_status osp_plan_decode(osp_compiled *c, osp_plan_facts *facts, const void *b
     osp_decoder body = {file + OSP_PLAN_HEADER_BYTES, (size_t)body_bytes, 0, false};
     if (osp_hash64(body.data, body.size, 0) != field64(file, AT_BODY_HASH))
         OSP_FAIL(err, OSP_ERROR_CORRUPT, "the plan's graph is damaged: build it again");
-    if (info.precision < OSP_PRECISION_FP32 || info.precision > OSP_PRECISION_BF16 ||
-        info.variants < 1 || info.variants > 8)
+    // One from elsewhere that was saved again does not know its precision.
+    const osp_precision least = c->backend->whole ? OSP_PRECISION_AUTO : OSP_PRECISION_FP32;
+    if (info.precision < least || info.precision > OSP_PRECISION_BF16 || info.variants < 1 ||
+        info.variants > 8)
         OSP_FAIL(err, OSP_ERROR_FORMAT, "the plan's header makes no sense: build it again");
     c->precision = info.precision;
 
@@ -203,7 +210,8 @@ osp_status osp_plan_decode(osp_compiled *c, osp_plan_facts *facts, const void *b
     if (!status && at != size)
         status = osp_error_set(err, OSP_ERROR_FORMAT, "the plan has bytes after its weights");
     if (!status)
-        status = osp_body_decode(&body, &blobs, c, info.variants, facts, err);
+        status = c->backend->whole ? osp_whole_decode(&body, &blobs, c, info.variants, facts, err)
+                                   : osp_body_decode(&body, &blobs, c, info.variants, facts, err);
     osp_mem_free(&c->ctx->mem, blobs.list);
     return status;
 }

@@ -5,7 +5,7 @@
 
 #include "plan/compile.h"
 
-enum { OSP_PLAN_FORMAT = 1, OSP_PLAN_HEADER_BYTES = 512, OSP_DEVICE_KEY_BYTES = 160 };
+enum { OSP_PLAN_FORMAT = 1, OSP_PLAN_HEADER_BYTES = 512 };
 
 // What an engine knows beside its steps.
 typedef struct osp_plan_facts {
@@ -29,8 +29,10 @@ osp_status osp_plan_encode(const osp_compiled *c, const osp_plan_facts *facts,
                            size_t *part_count, osp_error *err);
 
 // Restores all variants into a fresh `c`. `bytes` must stay while `c` lives: weights are used in
-// place (8-byte alignment is needed, 64 wanted). `device_key`: of the device at hand.
+// place (8-byte alignment is needed, 64 wanted). `device_key`: of the device at hand, which a
+// backend with a check_key of its own looks at by itself. For a whole-model backend this ends with
+// c->section found; its library has seen none of it yet.
 osp_status osp_plan_decode(osp_compiled *c, osp_plan_facts *facts, const void *bytes, size_t size,
-                           const char *device_key, osp_error *err);
+                           int32_t device, const char *device_key, osp_error *err);
 
 #endif

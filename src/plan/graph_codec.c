@@ -113,19 +113,33 @@ static osp_status put_variant(osp_encoder *e, osp_blobs *blobs, const osp_varian
     return OSP_OK;
 }
 
+void osp_facts_encode(osp_encoder *out, const osp_plan_facts *facts)
+{
+    osp_put_u32(out, (uint32_t)facts->height);
+    osp_put_u32(out, (uint32_t)facts->width);
+    osp_put_u8(out, facts->batch_free);
+    osp_put_u64(out, facts->batched_inputs);
+    osp_put_u64(out, facts->batched_outputs);
+    osp_put_u32(out, (uint32_t)facts->head);
+    osp_put_u32(out, (uint32_t)facts->resize);
+    osp_put_text(out, facts->reason);
+}
+
+void osp_blobs_encode(osp_encoder *out, const osp_blobs *blobs)
+{
+    osp_put_u32(out, (uint32_t)blobs->count);
+    for (size_t i = 0; i < blobs->count; i++) {
+        osp_put_u64(out, blobs->list[i].hash);
+        osp_put_u64(out, blobs->list[i].size);
+    }
+}
+
 osp_status osp_body_encode(osp_encoder *out, osp_blobs *blobs, const osp_compiled *c,
                            const osp_plan_facts *facts, osp_error *err)
 {
     // The blob table comes first in the file but is known last.
     osp_encoder tail = {.mem = out->mem};
-    osp_put_u32(&tail, (uint32_t)facts->height);
-    osp_put_u32(&tail, (uint32_t)facts->width);
-    osp_put_u8(&tail, facts->batch_free);
-    osp_put_u64(&tail, facts->batched_inputs);
-    osp_put_u64(&tail, facts->batched_outputs);
-    osp_put_u32(&tail, (uint32_t)facts->head);
-    osp_put_u32(&tail, (uint32_t)facts->resize);
-    osp_put_text(&tail, facts->reason);
+    osp_facts_encode(&tail, facts);
     osp_put_u32(&tail, (uint32_t)c->packed_count);
     for (size_t i = 0; i < c->packed_count; i++) {
         osp_put_u64(&tail, c->packed[i].key);
@@ -134,11 +148,7 @@ osp_status osp_body_encode(osp_encoder *out, osp_blobs *blobs, const osp_compile
     osp_status status = OSP_OK;
     for (int32_t i = 0; !status && i < c->variant_count; i++)
         status = put_variant(&tail, blobs, c->variants + i, err);
-    osp_put_u32(out, (uint32_t)blobs->count);
-    for (size_t i = 0; i < blobs->count; i++) {
-        osp_put_u64(out, blobs->list[i].hash);
-        osp_put_u64(out, blobs->list[i].size);
-    }
+    osp_blobs_encode(out, blobs);
     osp_put_bytes(out, tail.data, tail.size);
     if (!status && (out->failed || tail.failed))
         status = osp_error_set(err, OSP_ERROR_MEMORY, "out of memory");
@@ -335,8 +345,7 @@ static osp_status get_variant(osp_decoder *in, const osp_blobs *blobs, osp_compi
                                lists.packed, err);
 }
 
-osp_status osp_body_decode(osp_decoder *in, const osp_blobs *blobs, osp_compiled *c,
-                           int32_t variants, osp_plan_facts *facts, osp_error *err)
+osp_status osp_facts_decode(osp_decoder *in, osp_plan_facts *facts, osp_error *err)
 {
     *facts = (osp_plan_facts){0};
     facts->height = (int32_t)osp_get_u32(in);
@@ -347,10 +356,19 @@ osp_status osp_body_decode(osp_decoder *in, const osp_blobs *blobs, osp_compiled
     facts->head = (int32_t)osp_get_u32(in);
     facts->resize = (int32_t)osp_get_u32(in);
     facts->reason = osp_get_text(in);
-    uint32_t packed = osp_get_count(in, 12);
     if (in->failed || facts->height < 0 || facts->width < 0 || facts->head < 0 ||
         facts->head > OSP_HEAD_DETR_PAIR || facts->resize < 0 || facts->resize > OSP_RESIZE_STRETCH)
         MALFORMED(err, "header of the graph");
+    return OSP_OK;
+}
+
+osp_status osp_body_decode(osp_decoder *in, const osp_blobs *blobs, osp_compiled *c,
+                           int32_t variants, osp_plan_facts *facts, osp_error *err)
+{
+    OSP_TRY(osp_facts_decode(in, facts, err));
+    uint32_t packed = osp_get_count(in, 12);
+    if (in->failed)
+        MALFORMED(err, "weight table");
     if (!osp_mem_reserve(&c->ctx->mem, (void **)&c->packed, &c->packed_capacity, packed,
                          sizeof *c->packed))
         OSP_FAIL_MEMORY(err);

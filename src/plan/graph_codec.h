@@ -19,6 +19,11 @@ typedef struct osp_blobs {
     size_t count, capacity;
 } osp_blobs;
 
+void osp_facts_encode(osp_encoder *out, const osp_plan_facts *facts);
+osp_status osp_facts_decode(osp_decoder *in, osp_plan_facts *facts, osp_error *err);
+
+void osp_blobs_encode(osp_encoder *out, const osp_blobs *blobs);
+
 osp_status osp_body_encode(osp_encoder *out, osp_blobs *blobs, const osp_compiled *c,
                            const osp_plan_facts *facts, osp_error *err);
 
