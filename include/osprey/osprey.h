@@ -32,14 +32,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #if defined(__GNUC__)
 #define OSP_API __attribute__((visibility("default")))
 #else
 #define OSP_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
 #endif
 
 #define OSP_VERSION_MAJOR 0
@@ -88,44 +88,58 @@ typedef struct osp_error {
 // A constant phrase for a status ("a malformed file"); "unknown status" for other numbers.
 OSP_API const char *osp_status_text(osp_status status);
 
-// ---- Runtime: the root object -------------------------------------------------------------------
+// ---- Words --------------------------------------------------------------------------------------
 
-typedef struct osp_runtime osp_runtime;
-typedef struct osp_model osp_model;
-typedef struct osp_engine osp_engine;
-typedef struct osp_session osp_session;
-typedef struct osp_detector osp_detector;
-
-typedef enum osp_log_level {
-    OSP_LOG_ERROR = 1,
-    OSP_LOG_WARNING = 2,  // you are slower, or something else, than you may think
-    OSP_LOG_INFO = 3,
-    OSP_LOG_DEBUG = 4
-} osp_log_level;
-
+// clang-format off
 typedef enum osp_switch { OSP_AUTO = 0, OSP_ON = 1, OSP_OFF = 2 } osp_switch;
 
-typedef enum osp_backend {
-    OSP_BACKEND_AUTO = 0,  // cuda, tensorrt, cpu in this order; each passed over only with a reason
-    OSP_BACKEND_REFERENCE = 1,
-    OSP_BACKEND_CPU = 2,
-    OSP_BACKEND_CUDA = 3,
+typedef enum osp_log_level {
+    OSP_LOG_ERROR = 1, OSP_LOG_WARNING = 2,  // you are slower, or something else, than you may think
+    OSP_LOG_INFO = 3, OSP_LOG_DEBUG = 4
+} osp_log_level;
+
+typedef enum osp_backend {  // AUTO: cuda, tensorrt, cpu; each passed over only with a reason
+    OSP_BACKEND_AUTO = 0, OSP_BACKEND_REFERENCE = 1, OSP_BACKEND_CPU = 2, OSP_BACKEND_CUDA = 3,
     OSP_BACKEND_TENSORRT = 4
 } osp_backend;
 
-typedef enum osp_dtype {
-    OSP_DTYPE_UNKNOWN = 0,
-    OSP_DTYPE_FLOAT32 = 1,
-    OSP_DTYPE_FLOAT16 = 2,
-    OSP_DTYPE_BFLOAT16 = 3,
-    OSP_DTYPE_INT32 = 4,
-    OSP_DTYPE_INT64 = 5,
-    OSP_DTYPE_UINT8 = 6,
-    OSP_DTYPE_INT8 = 7,
-    OSP_DTYPE_BOOL = 8  // one byte, 0 or 1
+typedef enum osp_dtype {  // BOOL: one byte, 0 or 1
+    OSP_DTYPE_UNKNOWN = 0, OSP_DTYPE_FLOAT32 = 1, OSP_DTYPE_FLOAT16 = 2, OSP_DTYPE_BFLOAT16 = 3,
+    OSP_DTYPE_INT32 = 4, OSP_DTYPE_INT64 = 5, OSP_DTYPE_UINT8 = 6, OSP_DTYPE_INT8 = 7,
+    OSP_DTYPE_BOOL = 8
 } osp_dtype;
 
+typedef enum osp_precision {  // AUTO: FP32 on the CPU, FP16 on GPUs that have it
+    OSP_PRECISION_AUTO = 0, OSP_PRECISION_FP32 = 1, OSP_PRECISION_FP16 = 2, OSP_PRECISION_BF16 = 3
+} osp_precision;
+
 typedef enum osp_place { OSP_PLACE_HOST = 0, OSP_PLACE_PINNED = 1, OSP_PLACE_DEVICE = 2 } osp_place;
+
+typedef enum osp_pixel_format {
+    OSP_PIXEL_RGB = 0, OSP_PIXEL_BGR = 1, OSP_PIXEL_RGBA = 2, OSP_PIXEL_BGRA = 3,
+    OSP_PIXEL_GREY = 4, OSP_PIXEL_NV12 = 5, OSP_PIXEL_I420 = 6
+} osp_pixel_format;
+typedef enum osp_color_matrix { OSP_COLOR_BT601 = 0, OSP_COLOR_BT709 = 1 } osp_color_matrix;
+typedef enum osp_color_range { OSP_RANGE_LIMITED = 0, OSP_RANGE_FULL = 1 } osp_color_range;
+
+// What the outputs of a detector hold; rows of boxes are in pixels of its input, or normalised.
+typedef enum osp_head {
+    OSP_HEAD_AUTO = 0,      // metadata, else the output's shape; an ambiguous shape is an error
+    OSP_HEAD_NONE = 1,      // not a detector
+    OSP_HEAD_END2END = 2,   // (N,K,6): x1 y1 x2 y2 score class, in pixels
+    OSP_HEAD_YOLO8 = 3,     // (N,4+nc,A): cx cy w h in pixels, class scores
+    OSP_HEAD_YOLO5 = 4,     // (N,A,5+nc): cx cy w h in pixels, objectness, class scores
+    OSP_HEAD_DETR = 5,      // (N,K,6): cx cy w h normalised, score, class (Ultralytics RT-DETR)
+    OSP_HEAD_DETR_PAIR = 6  // (N,K,4) normalised cx cy w h, and (N,K,nc) logits
+} osp_head;
+typedef enum osp_resize {  // LETTERBOX: keep the aspect, pad with 114, centred
+    OSP_RESIZE_AUTO = 0, OSP_RESIZE_LETTERBOX = 1, OSP_RESIZE_STRETCH = 2
+} osp_resize;
+// clang-format on
+
+// ---- Runtime: the root object -------------------------------------------------------------------
+
+typedef struct osp_runtime osp_runtime;
 
 // Called from any thread, one call at a time per runtime. `text` lives for the call.
 typedef struct osp_logger {
@@ -217,19 +231,6 @@ typedef struct osp_tensor {
     int32_t device;
 } osp_tensor;
 
-typedef enum osp_pixel_format {
-    OSP_PIXEL_RGB = 0,
-    OSP_PIXEL_BGR = 1,
-    OSP_PIXEL_RGBA = 2,
-    OSP_PIXEL_BGRA = 3,
-    OSP_PIXEL_GREY = 4,
-    OSP_PIXEL_NV12 = 5,
-    OSP_PIXEL_I420 = 6
-} osp_pixel_format;
-
-typedef enum osp_color_matrix { OSP_COLOR_BT601 = 0, OSP_COLOR_BT709 = 1 } osp_color_matrix;
-typedef enum osp_color_range { OSP_RANGE_LIMITED = 0, OSP_RANGE_FULL = 1 } osp_color_range;
-
 // 8-bit pixels. Packed formats use plane[0]; NV12: Y, UV; I420: Y, U, V. Alpha is ignored.
 typedef struct osp_image {
     uint8_t *plane[3];
@@ -271,6 +272,8 @@ OSP_API void osp_host_free(osp_runtime *runtime, void *ptr);
 
 // ---- Model: a parsed ONNX file ------------------------------------------------------------------
 
+typedef struct osp_model osp_model;
+
 // Reads a model; external data only from inside the file's folder. FORMAT, LIMIT, IO or MEMORY.
 OSP_API osp_status osp_model_open(osp_model **out, osp_runtime *runtime, const char *path,
                                   osp_error *err);
@@ -308,28 +311,7 @@ OSP_API osp_status osp_model_operator(const osp_model *model, int32_t i, const c
 
 // ---- Engine: a model compiled for one device ----------------------------------------------------
 
-typedef enum osp_precision {
-    OSP_PRECISION_AUTO = 0,  // FP32 on the CPU, FP16 on GPUs that have it
-    OSP_PRECISION_FP32 = 1,
-    OSP_PRECISION_FP16 = 2,
-    OSP_PRECISION_BF16 = 3
-} osp_precision;
-
-typedef enum osp_head {
-    OSP_HEAD_AUTO = 0,      // metadata, else the output's shape; an ambiguous shape is an error
-    OSP_HEAD_NONE = 1,      // not a detector
-    OSP_HEAD_END2END = 2,   // (N,K,6): x1 y1 x2 y2 score class, in input pixels
-    OSP_HEAD_YOLO8 = 3,     // (N,4+nc,A): cx cy w h in input pixels, class scores
-    OSP_HEAD_YOLO5 = 4,     // (N,A,5+nc): cx cy w h objectness, class scores
-    OSP_HEAD_DETR = 5,      // (N,K,6): cx cy w h normalised, score, class (Ultralytics RT-DETR)
-    OSP_HEAD_DETR_PAIR = 6  // (N,K,4) normalised cx cy w h, and (N,K,nc) logits
-} osp_head;
-
-typedef enum osp_resize {
-    OSP_RESIZE_AUTO = 0,
-    OSP_RESIZE_LETTERBOX = 1,  // keep the aspect, pad with 114, centred
-    OSP_RESIZE_STRETCH = 2
-} osp_resize;
+typedef struct osp_engine osp_engine;
 
 typedef struct osp_progress {
     // `done` of `total` steps of `phase`; return false to cancel. Called from the calling thread.
@@ -454,6 +436,7 @@ typedef struct osp_session_options {
 } osp_session_options;
 
 typedef uint64_t osp_ticket;
+typedef struct osp_session osp_session;
 
 OSP_API osp_status osp_session_open(osp_session **out, osp_engine *engine,
                                     const osp_session_options *options, osp_error *err);
@@ -517,6 +500,8 @@ typedef struct osp_detector_options {
     osp_session_options session;
     uint64_t reserved[4];
 } osp_detector_options;
+
+typedef struct osp_detector osp_detector;
 
 OSP_API osp_status osp_detector_open(osp_detector **out, osp_engine *engine,
                                      const osp_detector_options *options, osp_error *err);

@@ -41,14 +41,19 @@ void osp_mem_init(osp_mem *mem, const osp_allocator *allocator)
     atomic_init(&mem->peak, 0);
 }
 
-void *osp_mem_alloc(osp_mem *mem, size_t bytes)
+// Cleared by calloc where the memory is the C library's own: large blocks then cost no memory until
+// they are written to.
+static void *alloc_block(osp_mem *mem, size_t bytes, bool cleared)
 {
     size_t total;
     if (!osp_size_add(bytes, ALIGN + sizeof(block_header), &total))
         return NULL;
-    char *raw = mem->fn.alloc(mem->fn.user, total);
+    const bool own = mem->fn.alloc == default_alloc;
+    char *raw = cleared && own ? calloc(1, total) : mem->fn.alloc(mem->fn.user, total);
     if (!raw)
         return NULL;
+    if (cleared && !own)
+        memset(raw, 0, total);
     uintptr_t at = ((uintptr_t)raw + sizeof(block_header) + ALIGN - 1) & ~(uintptr_t)(ALIGN - 1);
     block_header *header = (block_header *)at - 1;
     *header = (block_header){raw, total};
@@ -59,13 +64,15 @@ void *osp_mem_alloc(osp_mem *mem, size_t bytes)
     return (void *)at;
 }
 
+void *osp_mem_alloc(osp_mem *mem, size_t bytes)
+{
+    return alloc_block(mem, bytes, false);
+}
+
 void *osp_mem_calloc(osp_mem *mem, size_t count, size_t size)
 {
     size_t bytes;
-    if (!osp_size_mul(count, size, &bytes))
-        return NULL;
-    void *ptr = osp_mem_alloc(mem, bytes);
-    return ptr ? memset(ptr, 0, bytes) : NULL;
+    return osp_size_mul(count, size, &bytes) ? alloc_block(mem, bytes, true) : NULL;
 }
 
 void osp_mem_free(osp_mem *mem, void *ptr)
@@ -152,15 +159,16 @@ void *osp_arena_alloc(osp_arena *arena, size_t bytes)
         size_t total;
         if (!osp_size_add(capacity, CHUNK_HEADER, &total))
             return NULL;
-        osp_arena_chunk *chunk = osp_mem_alloc(arena->mem, total);
+        // A large block must not hide the room left in the chunk that is being filled.
+        const bool apart = rounded > CHUNK_BYTES / 4 && arena->chunk;
+        osp_arena_chunk *chunk = alloc_block(arena->mem, total, apart);
         if (!chunk)
             return NULL;
         *chunk = (osp_arena_chunk){arena->chunk, capacity};
-        // A large block must not hide the room left in the chunk that is being filled.
-        if (rounded > CHUNK_BYTES / 4 && arena->chunk) {
+        if (apart) {
             chunk->next = arena->chunk->next;
             arena->chunk->next = chunk;
-            return memset((char *)chunk + CHUNK_HEADER, 0, bytes ? bytes : 1);
+            return (char *)chunk + CHUNK_HEADER;
         }
         arena->chunk = chunk;
         arena->used = 0;
