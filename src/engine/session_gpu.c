@@ -230,8 +230,6 @@ static osp_status run_plain(osp_slot *slot, osp_error *err)
     size_t rows;
     for (int32_t k = 0; k < osp_session_io_count(engine); k++)
         own->capacity[k] = osp_session_io_bytes(engine, slot->variant, k, slot->n, &rows);
-    if (h->before)
-        OSP_TRY(h->before(h->user, slot->index, slot->variant, g->compute, err));
     OSP_TRY(g->program->enqueue(g->state, slot->variant, own->io, own->capacity, g->compute, err));
     if (h->after)
         OSP_TRY(h->after(h->user, slot->index, slot->variant, g->compute, err));
@@ -354,6 +352,20 @@ static osp_status copy_in(osp_slot *slot, int32_t io, const void *src, size_t by
     return status;
 }
 
+static osp_status put(osp_slot *slot, osp_error *err)
+{
+    gpu_session *g = slot->session->own.gpu;
+    gpu_slot *own = slot->own.gpu;
+    osp_gpu_scope scope;
+    OSP_TRY(osp_gpu_enter(g->gpu, &scope, err));
+    osp_status status = osp_gpu_event_record(g->gpu, own->in_start, g->copy_in, err);
+    own->copies_in = true;
+    if (!status)
+        status = g->hooks.put(g->hooks.user, slot->index, slot->n, g->copy_in, err);
+    osp_gpu_leave(g->gpu, &scope);
+    return status;
+}
+
 static osp_status take_input(osp_slot *slot, const osp_tensor *t, int32_t io, osp_error *err)
 {
     size_t rows;
@@ -429,7 +441,7 @@ static osp_status copy_outputs(osp_slot *slot, bool all, osp_error *err)
     for (int32_t io = s->engine->info.inputs; io < osp_session_io_count(s->engine); io++) {
         out_copy *out = own->out + io;
         osp_shape extents;
-        if (!out->dst && all && !g->hooks.keep_outputs)
+        if (!out->dst && all)
             out->dst = slot->staged[io];
         if (!out->dst || out->copied)
             continue;
@@ -554,6 +566,7 @@ const osp_session_ops osp_session_gpu = {
     .open = open_gpu,
     .close = close_gpu,
     .begin = begin,
+    .put = put,
     .take_input = take_input,
     .take_output = take_output,
     .start = start,
@@ -582,16 +595,6 @@ void *osp_session_device_input(const osp_session *s, int32_t slot, int32_t i)
 void *osp_session_device_output(const osp_session *s, int32_t slot, int32_t i)
 {
     return s->slots[slot].own.gpu->device[s->engine->info.inputs + i];
-}
-
-osp_gpu_stream osp_session_compute_stream(const osp_session *s)
-{
-    return s->own.gpu->compute;
-}
-
-osp_gpu_stream osp_session_copy_in_stream(const osp_session *s)
-{
-    return s->own.gpu->copy_in;
 }
 
 void osp_session_set_hooks(osp_session *s, const osp_session_hooks *hooks)

@@ -328,15 +328,20 @@ static void open_ended_outputs(void **state)
 }
 
 typedef struct hook_calls {
-    int before, after;
+    const fixture *f;
+    osp_session *session;
+    int put, after;
 } hook_calls;
 
-static osp_status before_run(void *user, int32_t slot, int32_t variant, osp_gpu_stream stream,
-                             osp_error *err)
+static osp_status put_rows(void *user, int32_t slot, int32_t n, osp_gpu_stream stream,
+                           osp_error *err)
 {
+    hook_calls *calls = user;
     (void)err;
-    assert_true(slot >= 0 && slot < 2 && variant >= 0 && stream);
-    ((hook_calls *)user)->before++;
+    assert_true(slot >= 0 && slot < 2 && n == 2 && stream);
+    float *x = osp_session_device_input(calls->session, slot, 0);
+    memcpy(x, calls->f->images, 2 * PIXELS * sizeof *x);
+    calls->put++;
     return OSP_OK;
 }
 
@@ -354,14 +359,12 @@ static void hooks_and_device_memory(void **state)
     fixture *f = *state;
     osp_engine *engine = build_tiny(f, NULL);
     osp_session *session = open_session(engine, NULL);
-    hook_calls calls = {0};
-    const osp_session_hooks hooks = {before_run, after_run, &calls, true};
+    hook_calls calls = {.f = f, .session = session};
+    const osp_session_hooks hooks = {put_rows, after_run, &calls};
     osp_session_set_hooks(session, &hooks);
     assert_true(osp_session_on_gpu(session));
     for (int i = 0; i < 4; i++) {
         const int32_t slot = (int32_t)((session->next_ticket - 1) % 2);
-        float *x = osp_session_device_input(session, slot, 0);
-        memcpy(x, f->images, 2 * PIXELS * sizeof *x);
         const osp_gpu_counters a = work_of(session);
         osp_ticket ticket;
         assert_int_equal(osp_session_enqueue_device(session, 2, &ticket, NULL), OSP_OK);
@@ -369,8 +372,8 @@ static void hooks_and_device_memory(void **state)
         assert_output(f, osp_session_device_output(session, slot, 0), 2);
         assert_int_equal(work_of(session).copies, a.copies);
     }
-    assert_int_equal(calls.before, 2);  // once for each slot, into its graph
-    assert_int_equal(calls.after, 2);
+    assert_int_equal(calls.put, 4);
+    assert_int_equal(calls.after, 2);  // once for each slot, into its graph
     osp_session_close(&session);
     osp_engine_close(&engine);
 }
