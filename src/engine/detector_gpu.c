@@ -9,8 +9,6 @@
 #include "gpu/gpu_boxes.h"
 #include "gpu/gpu_letterbox.h"
 
-enum { PLANE_ALIGN = 256 };
-
 // What a slot of the session needs beside its inputs and outputs.
 typedef struct stage {
     void *pinned, *device;  // pixels of a batch; grown to the largest there was
@@ -154,18 +152,6 @@ void osp_detector_gpu_close(osp_detector_gpu **detector)
 
 // ---- Pixels -------------------------------------------------------------------------------------
 
-// Rows of a plane; chroma planes have half as many, rounded up.
-static int32_t plane_rows(const osp_image *image, int plane)
-{
-    return plane ? (image->height + 1) / 2 : image->height;
-}
-
-static size_t plane_bytes(const osp_image *image, int plane)
-{
-    const size_t bytes = osp_image_row_bytes(image, plane) * (size_t)plane_rows(image, plane);
-    return (bytes + PLANE_ALIGN - 1) & ~(size_t)(PLANE_ALIGN - 1);
-}
-
 // Bytes that a batch takes in the staging memory: all that does not lie on the device.
 static osp_status count_bytes(const osp_detector_gpu *d, int32_t n, size_t *total, osp_error *err)
 {
@@ -177,11 +163,9 @@ static osp_status count_bytes(const osp_detector_gpu *d, int32_t n, size_t *tota
             osp_error_prefix(err, "image %d", i);
             return status;
         }
-        if (image->place == OSP_PLACE_DEVICE)
-            continue;
-        for (int p = 0; p < osp_pixel_planes(image->format); p++)
-            if (!osp_size_add(*total, plane_bytes(image, p), total))
-                OSP_FAIL(err, OSP_ERROR_LIMIT, "image %d: the batch is too large", i);
+        if (image->place != OSP_PLACE_DEVICE &&
+            !osp_size_add(*total, osp_gpu_image_bytes(image), total))
+            OSP_FAIL(err, OSP_ERROR_LIMIT, "image %d: the batch is too large", i);
     }
     return OSP_OK;
 }
@@ -200,48 +184,26 @@ static osp_status grow(osp_detector_gpu *d, stage *s, size_t bytes, osp_error *e
     return OSP_OK;
 }
 
-// One plane to the device at `at`: pinned pixels straight, others by the staging memory, which is
-// copied later in one go.
-static osp_status place_plane(osp_detector_gpu *d, const stage *s, const osp_image *image, int p,
-                              size_t at, osp_gpu_stream stream, osp_error *err)
-{
-    const size_t row = osp_image_row_bytes(image, p);
-    const size_t rows = (size_t)plane_rows(image, p);
-    const size_t pitch = image->pitch_bytes[p] ? image->pitch_bytes[p] : row;
-    if (image->place == OSP_PLACE_PINNED)
-        return osp_gpu_copy_rows(d->gpu, (char *)s->device + at, row, image->plane[p], pitch, row,
-                                 rows, stream, err);
-    char *to = (char *)s->pinned + at;
-    if (pitch == row)
-        memcpy(to, image->plane[p], row * rows);
-    for (size_t y = 0; pitch != row && y < rows; y++)
-        memcpy(to + y * row, image->plane[p] + y * pitch, row);
-    return OSP_OK;
-}
-
-// Fills d->placed. Staged pixels come first, so that they are one copy.
+// Fills d->placed: pageable pixels by the staging memory, in one copy, pinned ones straight.
 static osp_status place_images(osp_detector_gpu *d, const stage *s, int32_t n,
                                osp_gpu_stream stream, osp_error *err)
 {
+    uint8_t *device = s->device, *pinned = s->pinned;
     size_t at = 0;
-    for (int pinned = 0; pinned < 2; pinned++) {
-        for (int32_t i = 0; i < n; i++) {
-            const osp_image *image = d->images + i;
-            osp_image *placed = d->placed + i;
-            if (pinned == 0)
-                *placed = *image;
-            if (image->place != (pinned ? OSP_PLACE_PINNED : OSP_PLACE_HOST))
-                continue;
-            for (int p = 0; p < osp_pixel_planes(image->format); p++) {
-                OSP_TRY(place_plane(d, s, image, p, at, stream, err));
-                placed->plane[p] = (uint8_t *)s->device + at;
-                placed->pitch_bytes[p] = osp_image_row_bytes(image, p);
-                at += plane_bytes(image, p);
-            }
-            placed->place = OSP_PLACE_DEVICE;
-        }
-        if (!pinned && at)
-            OSP_TRY(osp_gpu_copy(d->gpu, s->device, s->pinned, at, stream, err));
+    for (int32_t i = 0; i < n; i++) {
+        d->placed[i] = d->images[i];
+        if (d->images[i].place != OSP_PLACE_HOST)
+            continue;
+        osp_gpu_image_pack(d->images + i, pinned + at, device + at, d->placed + i);
+        at += osp_gpu_image_bytes(d->images + i);
+    }
+    if (at)
+        OSP_TRY(osp_gpu_copy(d->gpu, device, pinned, at, stream, err));
+    for (int32_t i = 0; i < n; i++) {
+        if (d->images[i].place != OSP_PLACE_PINNED)
+            continue;
+        OSP_TRY(osp_gpu_image_copy(d->gpu, d->images + i, device + at, d->placed + i, stream, err));
+        at += osp_gpu_image_bytes(d->images + i);
     }
     return OSP_OK;
 }

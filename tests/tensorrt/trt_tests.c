@@ -90,7 +90,7 @@ static void bind_on_device(osp_session *session, const osp_tensor *host, bool ou
     osp_gpu_scope scope;
     osp_error err;
     osp_tensor t = *host;
-    osp_gpu_stream stream = osp_session_copy_in_stream(session);
+    osp_gpu_stream stream = NULL;
     if (osp_gpu_enter(gpu, &scope, &err) || osp_gpu_alloc(gpu, &t.data, bytes_of(host), &err) ||
         (!output && osp_gpu_copy(gpu, t.data, host->data, bytes_of(host), stream, &err)) ||
         osp_gpu_stream_wait(gpu, stream, -1, &err))
