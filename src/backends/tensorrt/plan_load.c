@@ -87,7 +87,7 @@ static osp_status not_opened(osp_trt_model *m, osp_trt_sink *sink, const void *p
              text);
 }
 
-osp_status osp_trt_model_load(osp_trt_model *m, const void *plan, size_t size, osp_error *err)
+static osp_status load(osp_trt_model *m, const void *plan, size_t size, osp_error *err)
 {
     osp_gpu_scope scope;
     OSP_TRY(osp_gpu_enter(m->gpu, &scope, err));
@@ -108,5 +108,19 @@ osp_status osp_trt_model_load(osp_trt_model *m, const void *plan, size_t size, o
     if (!status)
         status = osp_trt_read_facts(m, err);
     osp_gpu_leave(m->gpu, &scope);
+    return status;
+}
+
+osp_status osp_trt_model_load(osp_trt_model *m, const void *plan, size_t size, osp_error *err)
+{
+    // Behind a prefix a plan may stand at any address. Nothing says that TensorRT reads it there.
+    enum { ALIGN = 64 };
+    if ((uintptr_t)plan % ALIGN == 0)
+        return load(m, plan, size, err);
+    void *copy = osp_mem_alloc(&m->ctx->mem, size);
+    if (!copy)
+        OSP_FAIL_MEMORY(err);
+    const osp_status status = load(m, memcpy(copy, plan, size), size, err);
+    osp_mem_free(&m->ctx->mem, copy);
     return status;
 }

@@ -201,6 +201,8 @@ static void *runtime_deserialize(void *impl, const void *blob, size_t size)
 {
     SELF(RUNTIME);
     const plan *p = blob;
+    if ((uintptr_t)blob % 64)
+        misuse("deserializeCudaEngine: the plan is not aligned");
     if (C->faults.null_engine || size < sizeof *p || memcmp(p->magic, "ftrt", 4)) {
         say(1, "IRuntime::deserializeCudaEngine: Error Code 1: Serialization (magic tag)");
         return NULL;
