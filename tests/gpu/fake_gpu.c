@@ -40,7 +40,14 @@ typedef struct op {
     struct fake_event *event;
 } op;
 
+// An event or a recording: first member of each, so that what is left over can be freed.
+typedef struct fake_thing {
+    struct fake_thing *next, **link;
+    bool is_recording;
+} fake_thing;
+
 typedef struct recording {
+    fake_thing thing;
     op *ops;
     size_t count, capacity;
 } recording;
@@ -53,6 +60,7 @@ typedef struct fake_stream {
 } fake_stream;
 
 typedef struct fake_event {
+    fake_thing thing;
     int magic, timing;
     bool recorded;
     double us;
@@ -337,10 +345,25 @@ int fake_gpu_enqueue(fake_gpu *fake, void *stream, void (*run)(void *user), void
 
 // ---- Streams and events -------------------------------------------------------------------------
 
-static void count_live(fake_gpu *fake, int by)
+static void hold(fake_gpu *fake, fake_thing *t)
 {
     pthread_mutex_lock(&fake->lock);
-    fake->live += by;
+    t->next = fake->things;
+    t->link = &fake->things;
+    if (t->next)
+        t->next->link = &t->next;
+    fake->things = t;
+    fake->live++;
+    pthread_mutex_unlock(&fake->lock);
+}
+
+static void let_go(fake_gpu *fake, fake_thing *t)
+{
+    pthread_mutex_lock(&fake->lock);
+    *t->link = t->next;
+    if (t->next)
+        t->next->link = t->link;
+    fake->live--;
     pthread_mutex_unlock(&fake->lock);
 }
 
@@ -417,7 +440,7 @@ static int event_open(void *user, void **out, int timing)
         return OSP_CUDA_OUT_OF_MEMORY;
     e->magic = EVENT_MAGIC;
     e->timing = timing;
-    count_live(user, 1);
+    hold(user, &e->thing);
     *out = e;
     return 0;
 }
@@ -431,8 +454,8 @@ static int event_close(void *user, void *event)
         return INVALID_HANDLE;
     }
     e->magic = 0;
+    let_go(fake, &e->thing);
     free(e);
-    count_live(fake, -1);
     return 0;
 }
 
@@ -486,9 +509,10 @@ static int capture_begin(void *user, void *stream)
     s->into = calloc(1, sizeof *s->into);
     if (!s->into)
         return OSP_CUDA_OUT_OF_MEMORY;
+    s->into->thing.is_recording = true;
     s->origin = true;
     captures++;
-    count_live(fake, 1);
+    hold(fake, &s->into->thing);
     return 0;
 }
 
@@ -524,20 +548,23 @@ static void drop(recording *r)
 // The recording moves into the graph; what is left of it is empty.
 static int graph_make(void *user, void **ready, void *recorded)
 {
-    recording *r = recorded, *moved = malloc(sizeof *moved);
+    recording *r = recorded, *moved = calloc(1, sizeof *moved);
     if (!moved)
         return OSP_CUDA_OUT_OF_MEMORY;
-    *moved = *r;
-    *r = (recording){0};
-    count_live(user, 1);
+    moved->thing.is_recording = true;
+    moved->ops = r->ops;
+    moved->count = r->count;
+    r->ops = NULL;
+    r->count = r->capacity = 0;
+    hold(user, &moved->thing);
     *ready = moved;
     return 0;
 }
 
 static int recorded_close(void *user, void *recorded)
 {
+    let_go(user, &((recording *)recorded)->thing);
     drop(recorded);
-    count_live(user, -1);
     return 0;
 }
 
@@ -644,6 +671,14 @@ void fake_gpu_free(fake_gpu *fake)
         fake_stream *next = fake->streams->next;
         free(fake->streams);
         fake->streams = next;
+    }
+    while (fake->things) {
+        fake_thing *next = fake->things->next;
+        if (fake->things->is_recording)
+            drop((recording *)fake->things);
+        else
+            free(fake->things);
+        fake->things = next;
     }
     pthread_mutex_destroy(&fake->lock);
 }
