@@ -1,0 +1,315 @@
+// Convolution 3x3 by Winograd's F(4x4, 3x3): stride 1, one group, FP32, channels last. Sixteen
+// pixels of an output channel take 36 products an input channel instead of 144.
+//
+// The destination is cut into tiles of 4x4 pixels. Each thread takes a block of tiles at a time,
+// so that all in between stays in its L2 cache: it transforms their sources (V, for each tile and
+// each of the 36 places a row of input channels), multiplies the rows of each place with that
+// place's transformed weights (M: rows of output channels), and transforms those into the
+// destination, with bias, activation and residual. Only the ends meet the border: what lies in the
+// padding reads zeros, what lies past the destination is not stored.
+#include <string.h>
+
+#include "backends/cpu/conv_problem.h"
+
+enum { PLACES = 36, SPAN = 4 };
+
+typedef struct winograd {
+    const osp_simd *simd;
+    const osp_conv_kernel *kernel;  // of the products: a row is a tile
+    int64_t n, ih, iw, ic, oh, ow, oc, ph, pw;
+    int64_t src_pitch, dst_pitch, add_pitch;
+    int32_t act;
+    float alpha, beta;
+    bool add_first;
+    int64_t down, across, tiles, groups;  // tiles of an image; all; in groups of the kernel's rows
+    int64_t block;                        // groups that a thread takes at a time
+    int64_t v_row, m_row;                 // floats: channels, padded to vectors and kernels
+    int64_t blocks, place_floats;         // of output channels; transformed weights of a place
+} winograd;
+
+// V and M of one thread's block stay below this, so that they share L2 (1 MiB and up on processors
+// with AVX-512) with the weights of a place.
+static const int64_t block_bytes = 768 << 10;
+
+static const char *refuse(const osp_problem *p, osp_isa isa)
+{
+    osp_conv_problem c;
+    if (isa > osp_cpu_isa())
+        return "the processor lacks the instructions";
+    const char *why = osp_conv_problem_of(p, &c);
+    if (why)
+        return why;
+    const osp_window *h = c.attrs->window, *w = c.attrs->window + 1;
+    if (!osp_operand_is(c.src, OSP_DTYPE_FLOAT32) || !osp_operand_is(c.weights, OSP_DTYPE_FLOAT32))
+        return "not FP32";
+    if (h->size != 3 || w->size != 3 || h->stride != 1 || w->stride != 1 || h->dilation != 1 ||
+        w->dilation != 1 || c.attrs->group != 1)
+        return "not 3x3 with stride 1, dilation 1, one group";
+    if (c.src->layout != OSP_LAYOUT_CHANNELS_LAST || c.dst->layout != OSP_LAYOUT_CHANNELS_LAST)
+        return "not channels last";
+    return NULL;
+}
+
+// The kernel that leaves the busiest thread least to do: output channels are padded to whole
+// vectors of it, tiles to whole rows, and groups of rows go to threads.
+static const osp_conv_kernel *choose_kernel(const winograd *s, int32_t threads)
+{
+    const osp_conv_kernel *best = NULL;
+    float best_cost = 0;
+    for (int32_t i = 0; i < OSP_CONV_KERNELS; i++) {
+        const osp_conv_kernel *k = s->simd->conv + i;
+        if (!k->run)
+            continue;
+        const int64_t width = k->vectors * s->simd->lanes, groups = (s->tiles + k->rows - 1) / k->rows;
+        const int64_t rows = (groups + threads - 1) / threads * k->rows;
+        const float cost = (float)(rows * ((s->oc + width - 1) / width * width)) / k->speed;
+        if (!best || cost < best_cost) {
+            best = k;
+            best_cost = cost;
+        }
+    }
+    return best;
+}
+
+static osp_status prepare(const osp_problem *p, osp_context *ctx, osp_isa isa, int32_t threads,
+                          void **state, osp_tactic_sizes *sizes, osp_error *err)
+{
+    osp_conv_problem c;
+    osp_conv_problem_of(p, &c);
+    winograd *s = osp_mem_calloc(&ctx->mem, 1, sizeof *s);
+    if (!s)
+        OSP_FAIL_MEMORY(err);
+    const int64_t *in = c.src->shape.dims, *out = c.dst->shape.dims;
+    *s = (winograd){.simd = osp_cpu_simd_of(isa),
+                    .n = in[0],
+                    .ic = in[1],
+                    .ih = in[2],
+                    .iw = in[3],
+                    .oc = out[1],
+                    .oh = out[2],
+                    .ow = out[3],
+                    .ph = c.attrs->window[0].pad_begin,
+                    .pw = c.attrs->window[1].pad_begin,
+                    .src_pitch = c.src->pitch,
+                    .dst_pitch = c.dst->pitch,
+                    .add_pitch = c.add ? c.add->pitch : 0,
+                    .act = c.act,
+                    .alpha = c.alpha,
+                    .beta = c.beta,
+                    .add_first = c.add_first};
+    s->down = (s->oh + SPAN - 1) / SPAN;
+    s->across = (s->ow + SPAN - 1) / SPAN;
+    s->tiles = s->n * s->down * s->across;
+    s->kernel = choose_kernel(s, threads);
+    const int64_t lanes = s->simd->lanes, width = s->kernel->vectors * lanes;
+    s->groups = (s->tiles + s->kernel->rows - 1) / s->kernel->rows;
+    s->blocks = (s->oc + width - 1) / width;
+    s->place_floats = s->blocks * width * s->ic;
+    s->v_row = (s->ic + lanes - 1) / lanes * lanes;
+    s->m_row = s->blocks * width;
+    const int64_t group_floats = s->kernel->rows * PLACES * (s->v_row + s->m_row);
+    const int64_t fits = block_bytes / (group_floats * (int64_t)sizeof(float));
+    s->block = osp_i64_max(1, osp_i64_min(fits, (s->groups + threads - 1) / threads));
+    *state = s;
+    sizes->packed_bytes = (size_t)(PLACES * s->place_floats + s->m_row + osp_i64_max(width, s->v_row)) *
+                          sizeof(float);
+    sizes->workspace_bytes = (size_t)(s->block * group_floats * threads) * sizeof(float);
+    return OSP_OK;
+}
+
+// U = G g G^T, in double: rounded once.
+static void transform_weights(double u[PLACES], const float *g)
+{
+    // Rows of G: the point's powers 1, x, x^2 over what the other points' distances multiply to.
+    static const double root = 0.70710678118654752440;
+    const double rows[6][3] = {{1, 0, 0},
+                               {-2.0 / 3, -2.0 / 3 * root, -1.0 / 3},
+                               {-2.0 / 3, 2.0 / 3 * root, -1.0 / 3},
+                               {1.0 / 6, 1.0 / 3 * root, 1.0 / 3},
+                               {1.0 / 6, -1.0 / 3 * root, 1.0 / 3},
+                               {0, 0, 1}};
+    for (int32_t y = 0; y < 6; y++)
+        for (int32_t x = 0; x < 6; x++) {
+            double sum = 0;
+            for (int32_t i = 0; i < 3; i++)
+                for (int32_t j = 0; j < 3; j++)
+                    sum += rows[y][i] * rows[x][j] * (double)g[i * 3 + j];
+            u[y * 6 + x] = sum;
+        }
+}
+
+// [place][block of output channels][input channel][output channel], then the bias, then zeros: the
+// products' bias and what padding reads.
+static osp_status pack(const osp_problem *p, void *state, const void *const *src, void *packed,
+                       osp_error *err)
+{
+    (void)err;
+    const winograd *s = state;
+    const float *weights = src[1], *bias = p->src_count > 2 ? src[2] : NULL;
+    const int64_t width = s->kernel->vectors * s->simd->lanes;
+    float *to = packed, *to_bias = to + PLACES * s->place_floats;
+    memset(to, 0, (size_t)(PLACES * s->place_floats + s->m_row + osp_i64_max(width, s->v_row)) *
+                      sizeof *to);
+    for (int64_t o = 0; o < s->oc; o++) {
+        to_bias[o] = bias ? bias[o] : 0;
+        for (int64_t c = 0; c < s->ic; c++) {
+            double u[PLACES];
+            transform_weights(u, weights + (o * s->ic + c) * 9);
+            float *at = to + (o / width * s->ic + c) * width + o % width;
+            for (int32_t k = 0; k < PLACES; k++)
+                at[k * s->place_floats] = (float)u[k];
+        }
+    }
+    return OSP_OK;
+}
+
+typedef struct job {
+    const winograd *s;
+    const float *src, *add, *packed, *bias, *zeros;
+    float *dst, *workspace;
+} job;
+
+// Image, line and column of a tile's first pixel of the destination.
+static void place_tile(const winograd *s, int64_t tile, int64_t *n, int64_t *y, int64_t *x)
+{
+    *n = tile / (s->down * s->across);
+    *y = tile / s->across % s->down * SPAN;
+    *x = tile % s->across * SPAN;
+}
+
+static void transform_source(const job *j, int64_t tile, float *v)
+{
+    const winograd *s = j->s;
+    int64_t n, y, x;
+    place_tile(s, tile, &n, &y, &x);
+    y -= s->ph;
+    x -= s->pw;
+    const float *src[PLACES];
+    for (int32_t k = 0; k < 6; k++) {
+        const int64_t iy = y + k;
+        const bool line = iy >= 0 && iy < s->ih;
+        const float *from = j->src + (line ? (n * s->ih + iy) * s->iw * s->src_pitch : 0);
+        for (int32_t i = 0; i < 6; i++)
+            src[k * 6 + i] = line && x + i >= 0 && x + i < s->iw ? from + (x + i) * s->src_pitch
+                                                                 : j->zeros;
+    }
+    s->simd->winograd_in(
+        &(osp_winograd_in){.src = src, .dst = v, .step = s->v_row, .channels = s->ic});
+}
+
+// The products of `rows` tiles' rows of one place with that place's weights.
+static void multiply(const job *j, const float *v, float *m, int64_t groups)
+{
+    const winograd *s = j->s;
+    static const int64_t no_offset[1];
+    const int32_t rows = s->kernel->rows;
+    const int64_t width = s->kernel->vectors * s->simd->lanes;
+    const float *src[OSP_CONV_MAX_ROWS];
+    float *dst[OSP_CONV_MAX_ROWS];
+    osp_conv_tile tile = {.src = src,
+                          .offsets = no_offset,
+                          .taps = 1,
+                          .ic = (int32_t)s->ic,
+                          .bias = j->zeros,
+                          .dst = dst,
+                          .valid = (int32_t)width,
+                          .act = OSP_U_COPY};
+    for (int64_t place = 0; place < PLACES; place++)
+        for (int64_t b = 0; b < s->blocks; b++) {
+            tile.weights = j->packed + place * s->place_floats + b * width * s->ic;
+            for (int64_t g = 0; g < groups; g++) {
+                for (int32_t r = 0; r < rows; r++) {
+                    const int64_t row = (g * rows + r) * PLACES + place;
+                    src[r] = v + row * s->v_row;
+                    dst[r] = m + row * s->m_row + b * width;
+                }
+                s->kernel->run(&tile);
+            }
+        }
+}
+
+static void transform_result(const job *j, int64_t tile, const float *m)
+{
+    const winograd *s = j->s;
+    int64_t n, y, x;
+    place_tile(s, tile, &n, &y, &x);
+    const int64_t pixel = (n * s->oh + y) * s->ow + x;
+    s->simd->winograd_out(&(osp_winograd_out){.src = m,
+                                              .step = s->m_row,
+                                              .bias = j->bias,
+                                              .dst = j->dst + pixel * s->dst_pitch,
+                                              .dst_line = s->ow * s->dst_pitch,
+                                              .dst_pixel = s->dst_pitch,
+                                              .add = j->add ? j->add + pixel * s->add_pitch : NULL,
+                                              .add_line = s->ow * s->add_pitch,
+                                              .add_pixel = s->add_pitch,
+                                              .channels = s->oc,
+                                              .lines = (int32_t)osp_i64_min(SPAN, s->oh - y),
+                                              .columns = (int32_t)osp_i64_min(SPAN, s->ow - x),
+                                              .act = s->act,
+                                              .alpha = s->alpha,
+                                              .beta = s->beta,
+                                              .add_first = s->add_first});
+}
+
+static void run_groups(void *user, int32_t thread, int64_t begin, int64_t end)
+{
+    const job *j = user;
+    const winograd *s = j->s;
+    const int64_t rows = s->kernel->rows, v_floats = s->block * rows * PLACES * s->v_row;
+    float *v = j->workspace + thread * (v_floats + s->block * rows * PLACES * s->m_row);
+    float *m = v + v_floats;
+    for (int64_t g = begin; g < end; g += s->block) {
+        const int64_t groups = osp_i64_min(s->block, end - g), first = g * rows;
+        const int64_t tiles = osp_i64_min(groups * rows, s->tiles - first);
+        for (int64_t t = 0; t < tiles; t++)
+            transform_source(j, first + t, v + t * PLACES * s->v_row);
+        multiply(j, v, m, groups);
+        for (int64_t t = 0; t < tiles; t++)
+            transform_result(j, first + t, m + t * PLACES * s->m_row);
+    }
+}
+
+static osp_status launch(const osp_problem *p, void *state, const osp_launch *l, osp_error *err)
+{
+    (void)err;
+    const winograd *s = state;
+    const float *packed = l->packed, *bias = packed + PLACES * s->place_floats;
+    job j = {.s = s,
+             .src = l->src[0],
+             .add = p->src_count > 3 ? l->src[3] : NULL,
+             .packed = packed,
+             .bias = bias,
+             .zeros = bias + s->m_row,
+             .dst = l->dst[0],
+             .workspace = l->workspace};
+    const double flops = 2.0 * PLACES * (double)s->kernel->rows * (double)s->ic * (double)s->m_row;
+    osp_cpu_parallel(l->threads, s->groups, flops / 100, run_groups, &j);
+    return OSP_OK;
+}
+
+static void release(osp_context *ctx, void *state)
+{
+    osp_mem_free(&ctx->mem, state);
+}
+
+#define WINOGRAD(SUFFIX, ISA)                                                                      \
+    static const char *refuse_##SUFFIX(const osp_problem *p)                                       \
+    {                                                                                              \
+        return refuse(p, ISA);                                                                     \
+    }                                                                                              \
+    static osp_status prepare_##SUFFIX(const osp_problem *p, osp_context *ctx, int32_t threads,    \
+                                       void **state, osp_tactic_sizes *sizes, osp_error *err)      \
+    {                                                                                              \
+        return prepare(p, ctx, ISA, threads, state, sizes, err);                                   \
+    }                                                                                              \
+    const osp_tactic osp_cpu_conv_winograd_##SUFFIX = {.name = "winograd_f32_" #SUFFIX,            \
+                                                       .pack_version = 1,                          \
+                                                       .refuse = refuse_##SUFFIX,                  \
+                                                       .prepare = prepare_##SUFFIX,                \
+                                                       .pack = pack,                               \
+                                                       .launch = launch,                           \
+                                                       .release = release}
+
+WINOGRAD(avx512, OSP_ISA_AVX512);
+WINOGRAD(avx2, OSP_ISA_AVX2);
