@@ -85,11 +85,26 @@ typedef struct osp_depthwise_run {
 
 // A tile of a Winograd convolution on its way in: 6x6 pixels of the source become 36 rows.
 typedef struct osp_winograd_in {
-    const float *const *src;  // 36 pixels, line by line; each has `channels`
-    float *dst;               // 36 rows, whole vectors of them
-    int64_t step;             // floats from row to row
+    const float *const *src;    // 36 pixels, line by line; each has `channels`
+    float *dst;                 // whole vectors
+    int64_t step, vector_step;  // floats from row to row, from vector to vector of a row
     int64_t channels;
 } osp_winograd_in;
+
+// Rows of several tiles, of one of the 36 places, times that place's weights.
+typedef struct osp_winograd_product {
+    const float *src;      // [vectors of channels][tiles][lanes]
+    const float *weights;  // [channels][vectors * lanes]
+    float *dst;            // tiles, dst_step floats apart
+    int64_t dst_step;
+    int64_t channels;
+} osp_winograd_product;
+
+typedef struct osp_winograd_kernel {
+    int32_t rows, vectors;  // tiles, vectors of output channels
+    float speed;            // share of the peak it reaches, for choosing
+    void (*run)(const osp_winograd_product *product);
+} osp_winograd_kernel;
 
 // And on its way out: 36 rows become lines x columns (at most 4x4) pixels.
 typedef struct osp_winograd_out {
@@ -116,6 +131,7 @@ typedef struct osp_simd {
     osp_conv_kernel planes[2];
     void (*depthwise)(const osp_depthwise_run *run);
     void (*winograd_in)(const osp_winograd_in *tile);
+    osp_winograd_kernel winograd[OSP_CONV_KERNELS];
     void (*winograd_out)(const osp_winograd_out *tile);
     void (*unary)(osp_unary op, float *dst, const float *src, int64_t n, float alpha, float beta);
     // steps of a and b: 0 or 1

@@ -507,6 +507,7 @@ const osp_simd OSP_SIMD = {
     .planes = PLANES_KERNELS,
     .depthwise = depthwise_run,
     .winograd_in = winograd_in,
+    .winograd = WINOGRAD_KERNELS,
     .winograd_out = winograd_out,
     .unary = unary_row,
     .binary = binary_row,

@@ -37,7 +37,8 @@ static inline __attribute__((always_inline)) void winograd_result(vec y[4], cons
 
 static void winograd_in(const osp_winograd_in *t)
 {
-    for (int64_t c = 0; c < t->channels; c += LANES) {
+    float *dst = t->dst;
+    for (int64_t c = 0; c < t->channels; c += LANES, dst += t->vector_step) {
         const int32_t count = (int32_t)(t->channels - c < LANES ? t->channels - c : LANES);
         vec lines[6][6];
         UNROLL for (int32_t y = 0; y < 6; y++)
@@ -56,10 +57,80 @@ static void winograd_in(const osp_winograd_in *t)
         {
             vec r[6];
             winograd_source(r, lines[x]);
-            UNROLL for (int32_t y = 0; y < 6; y++) vec_store(t->dst + (y * 6 + x) * t->step + c, r[y]);
+            UNROLL for (int32_t y = 0; y < 6; y++) vec_store(dst + (y * 6 + x) * t->step, r[y]);
         }
     }
 }
+
+// Products of ROWS tiles in one of the 36 places. A vector of channels of all tiles lies together,
+// so that every value is at a constant distance from one pointer.
+#define WINOGRAD_PRODUCT(NAME, ROWS, VECTORS, N)                                                   \
+    static void NAME(const osp_winograd_product *t)                                                \
+    {                                                                                              \
+        vec sums[ROWS][VECTORS] = {0}, total[ROWS][VECTORS];                                       \
+        const float *w = t->weights, *p = t->src;                                                  \
+        bool flushed = false;                                                                      \
+        for (int64_t c = 0; c < t->channels; c += LANES, p += (ROWS)*LANES) {                      \
+            const int64_t count = t->channels - c < LANES ? t->channels - c : LANES;               \
+            int64_t k = 0;                                                                         \
+            for (; k + (N) <= count; k += (N), w += (N) * (VECTORS)*LANES) {                       \
+                vec b[N][VECTORS];                                                                 \
+                UNROLL for (int32_t u = 0; u < (N); u++)                                           \
+                    UNROLL for (int32_t v = 0; v < VECTORS; v++)                                   \
+                        b[u][v] = vec_load(w + (u * (VECTORS) + v) * LANES);                       \
+                UNROLL for (int32_t m = 0; m < ROWS; m++)                                          \
+                    UNROLL for (int32_t u = 0; u < (N); u++)                                       \
+                {                                                                                  \
+                    const vec a = vec_set(p[m * LANES + k + u]);                                   \
+                    UNROLL for (int32_t v = 0; v < VECTORS; v++) sums[m][v] += a * b[u][v];        \
+                }                                                                                  \
+            }                                                                                      \
+            for (; (N) > 1 && k < count; k++, w += (VECTORS)*LANES)                                \
+                UNROLL for (int32_t m = 0; m < ROWS; m++)                                          \
+                    UNROLL for (int32_t v = 0; v < VECTORS; v++)                                   \
+                        sums[m][v] += vec_set(p[m * LANES + k]) * vec_load(w + v * LANES);         \
+            if ((c + LANES) % TERMS == 0) {                                                        \
+                UNROLL for (int32_t m = 0; m < ROWS; m++)                                          \
+                    UNROLL for (int32_t v = 0; v < VECTORS; v++)                                   \
+                {                                                                                  \
+                    total[m][v] = flushed ? total[m][v] + sums[m][v] : sums[m][v];                 \
+                    sums[m][v] = (vec){0};                                                         \
+                }                                                                                  \
+                flushed = true;                                                                    \
+            }                                                                                      \
+        }                                                                                          \
+        UNROLL for (int32_t m = 0; m < ROWS; m++) UNROLL for (int32_t v = 0; v < VECTORS; v++)     \
+            vec_store(t->dst + m * t->dst_step + v * LANES,                                        \
+                      flushed ? sums[m][v] + total[m][v] : sums[m][v]);                            \
+    }
+
+// As the tiles of the direct kernels.
+#if LANES == 16
+WINOGRAD_PRODUCT(product_1, 26, 1, 4)
+WINOGRAD_PRODUCT(product_2, 13, 2, 2)
+WINOGRAD_PRODUCT(product_3, 8, 3, 2)
+WINOGRAD_PRODUCT(product_4, 6, 4, 1)
+WINOGRAD_PRODUCT(product_5, 5, 5, 1)
+#define WINOGRAD_KERNELS                                                                           \
+    {                                                                                              \
+        {26, 1, 0.85f, product_1}, {13, 2, 0.95f, product_2}, {8, 3, 0.95f, product_3},            \
+            {6, 4, 1.0f, product_4},                                                               \
+        {                                                                                          \
+            5, 5, 0.97f, product_5                                                                 \
+        }                                                                                          \
+    }
+#else
+WINOGRAD_PRODUCT(product_1, 12, 1, 2)
+WINOGRAD_PRODUCT(product_2, 6, 2, 1)
+WINOGRAD_PRODUCT(product_3, 4, 3, 1)
+#define WINOGRAD_KERNELS                                                                           \
+    {                                                                                              \
+        {12, 1, 0.7f, product_1}, {6, 2, 0.95f, product_2},                                        \
+        {                                                                                          \
+            4, 3, 1.0f, product_3                                                                  \
+        }                                                                                          \
+    }
+#endif
 
 // The four pixels of line y and channels from c on, each with its end.
 static inline __attribute__((always_inline)) void winograd_end(const osp_winograd_out *t,
