@@ -49,8 +49,8 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static osp_status measure(osp_context *ctx, const char *text, int32_t threads, int32_t rounds,
-                          osp_error *err)
+static osp_status measure(osp_context *ctx, const char *text, int32_t threads, osp_team *team,
+                          int32_t rounds, osp_error *err)
 {
     osp_arena arena;
     osp_problem p;
@@ -82,7 +82,7 @@ static osp_status measure(osp_context *ctx, const char *text, int32_t threads, i
             void *session = NULL;
             if (e->tactic->bind)
                 OSP_TRY(e->tactic->bind(&p, ctx, e->state, e->packed, &session, err));
-            const osp_launch l = {src, dst, e->packed, e->workspace, session, threads};
+            const osp_launch l = {src, dst, e->packed, e->workspace, session, {threads, team}};
             const double start = now_us();
             OSP_TRY(e->tactic->launch(&p, e->state, &l, err));
             if (r >= 0)
@@ -121,14 +121,18 @@ int main(int argc, char **argv)
     if (osp_context_init(&ctx, NULL, &err))
         return 1;
     osp_backend_cpu.set_threads(threads);
+    osp_team *team;
+    if (osp_team_open(&team, &ctx, threads, &err))
+        return 1;
     char line[OSP_PROBLEM_TEXT_BYTES];
     while (fgets(line, sizeof line, stdin)) {
         line[strcspn(line, "\n")] = 0;
-        if (line[0] && line[0] != '#' && measure(&ctx, line, threads, rounds, &err)) {
+        if (line[0] && line[0] != '#' && measure(&ctx, line, threads, team, rounds, &err)) {
             fprintf(stderr, "conv_tactics: %s\n", err.text);
             return 1;
         }
     }
+    osp_team_close(&team);
     osp_context_free(&ctx);
     return 0;
 }

@@ -36,7 +36,8 @@ static void run_slot(void *user)
     osp_runtime *runtime = s->engine->runtime;
     int32_t threads = osp_thread_budget_take(&runtime->budget, runtime->threads);
     double start = osp_time_us();
-    slot->status = osp_binding_run(s->bindings[slot->variant], slot->io, threads,
+    slot->status = osp_binding_run(s->bindings[slot->variant], slot->io,
+                                   (osp_threads){threads, runtime->team},
                                    s->profile ? s->step_us[slot->variant] : NULL, &slot->error);
     slot->infer_us = osp_time_us() - start;
     osp_thread_budget_give(&runtime->budget, threads);
@@ -126,6 +127,8 @@ osp_status osp_session_open(osp_session **out, osp_engine *engine,
     const osp_compiled *c = &engine->compiled;
     for (int32_t v = 0; !status && v < c->variant_count; v++)
         status = osp_variant_bind(&s->bindings[v], c, c->variants + v, s->memory, err);
+    if (!status)
+        status = c->backend->set_threads ? osp_runtime_need_team(engine->runtime, err) : OSP_OK;
     if (!status)
         status = osp_worker_open(&s->worker, ctx, s->depth, err);
     if (status) {

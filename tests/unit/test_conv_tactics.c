@@ -116,7 +116,7 @@ static fixture make(const char *text)
     q.src = plain;
     q.dst = plain + 4;
     void *src[4] = {f.dense[0], f.dense[1], f.dense[2], f.dense[3]}, *dst[1] = {f.expected};
-    const osp_launch launch = {.src = src, .dst = dst, .threads = 1};
+    const osp_launch launch = {.src = src, .dst = dst, .threads = {.count = 1}};
     assert_null(osp_tactic_ref.refuse(&q));
     assert_int_equal(osp_tactic_ref.launch(&q, NULL, &launch, &err), OSP_OK);
     return f;
@@ -142,12 +142,12 @@ static void check(const fixture *f, const float *dst, const char *text, const ch
                 }
 }
 
-static void run(const fixture *f, const osp_tactic *t, const char *text, int32_t threads)
+static void run(const fixture *f, const osp_tactic *t, const char *text, osp_threads threads)
 {
     osp_error err = {0};
     void *state = NULL, *session = NULL;
     osp_tactic_sizes sizes = {0};
-    assert_int_equal(t->prepare(&f->p, &ctx, threads, &state, &sizes, &err), OSP_OK);
+    assert_int_equal(t->prepare(&f->p, &ctx, threads.count, &state, &sizes, &err), OSP_OK);
     void *packed = osp_mem_alloc(&ctx.mem, sizes.packed_bytes);
     void *workspace = osp_mem_alloc(&ctx.mem, sizes.workspace_bytes);
     float *dst = osp_mem_alloc(&ctx.mem, (size_t)f->dst_floats * sizeof *dst);
@@ -235,16 +235,19 @@ static void tactics_agree_with_the_plain_kernel(void **state)
 {
     (void)state;
     int32_t runs = 0;
+    osp_team *team;
+    assert_int_equal(osp_team_open(&team, &ctx, 3, NULL), OSP_OK);
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         const fixture f = make(lines[i]);
         for (const osp_tactic *const *t = osp_backend_cpu.tactics(f.p.op); *t; t++) {
             if (*t == &osp_tactic_ref || (*t)->refuse(&f.p))
                 continue;
             for (int32_t threads = 1; threads <= 3; threads++, runs++)
-                run(&f, *t, lines[i], threads);
+                run(&f, *t, lines[i], (osp_threads){threads, (*t)->openmp ? NULL : team});
         }
         osp_arena_reset(&arena);
     }
+    osp_team_close(&team);
     print_message("%d runs of tactics on %zu problems\n", (int)runs, sizeof lines / sizeof lines[0]);
     assert_true(runs >= 3 * (int32_t)(sizeof lines / sizeof lines[0]));
 }
