@@ -43,15 +43,18 @@ static const int64_t gap = 16;
 // Where the direct kernels are as fast or faster. Their time over this one's, AVX-512 and AVX2, two
 // threads: 3 input channels 1.06 and 0.96, 4 1.07 and 1.09, 8 1.3 and 1.2; images of 8x8 0.89 and
 // 1.07, of 12x12 1.33 and 1.57; 13x13, whose tiles hold 10.6 pixels, 1.01 and 1.43; 10x10 with 512
-// channels 0.81 and 0.78.
+// channels 0.81 and 0.78. What is won for a byte of weights falls with the pixels: yolo11s would
+// hold 17 MB more for 1.8 of its 75 ms in the 20x20 layers that the last rule leaves out.
 static const char *refuse_slower(const osp_conv_problem *c)
 {
-    const int64_t *out = c->dst->shape.dims, pixels = out[0] * out[2] * out[3];
+    const int64_t *out = c->dst->shape.dims, ic = c->src->shape.dims[1], pixels = out[0] * out[2] * out[3];
     const int64_t tiles = out[0] * ((out[2] + SPAN - 1) / SPAN) * ((out[3] + SPAN - 1) / SPAN);
-    if (c->src->shape.dims[1] < 8)
+    if (ic < 8)
         return "fewer than 8 input channels";
     if (pixels < 144 || pixels < 9 * tiles)
         return "too few pixels, or too few in a tile";
+    if (pixels < 800 && ic * out[1] > 8192)
+        return "the weights grow fourfold for too few pixels";
     return NULL;
 }
 
