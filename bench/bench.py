@@ -207,30 +207,32 @@ def around(args, work_dir):
             "build_s": build_s, "open_ms": float(np.median(opens))}
 
 
-def running_tasks(pid):
-    """The threads of a process that run or could."""
-    tasks = set()
+def look(pid):
+    """{thread: (it runs or could, its ticks of processor time)} of a process."""
+    tasks = {}
     for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
         try:
-            state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+            fields = (task / "stat").read_text().rpartition(")")[2].split()
         except OSError:                 # ended meanwhile
             continue
-        if state == "R":
-            tasks.add(task.name)
+        tasks[task.name] = (fields[0] == "R", int(fields[11]))
     return tasks
 
 
 def most_busy(process):
-    """Most threads that were running in two looks a millisecond apart, while it measures."""
-    most, before = 0, set()
+    """Most compute threads that were running at once, as the mean of 50 looks a millisecond apart:
+    a thread that has just handed its turn on may still wait for a processor to go to sleep on.
+    Threads that only hand out work have no processor time to speak of and do not count."""
     time.sleep(1)                       # opened, warmed up
-    end = time.perf_counter() + 2
+    looks, end = [look(process.pid)], time.perf_counter() + 2
     while process.poll() is None and time.perf_counter() < end:
-        now = running_tasks(process.pid)
-        most = max(most, len(now & before))
-        before = now
         time.sleep(0.001)
-    return most
+        looks.append(look(process.pid))
+    first, last = looks[0], looks[-1]
+    ticks = {task: last[task][1] - first[task][1] for task in last if task in first}
+    compute = {task for task, used in ticks.items() if used > 0.03 * sum(ticks.values())}
+    running = [sum(task in compute and runs for task, (runs, _) in seen.items()) for seen in looks]
+    return float(np.convolve(running, np.full(50, 1 / 50), "valid").max())
 
 
 def sessions(args, plan, count, watch=False):
@@ -293,7 +295,7 @@ def report(result):
         q = t["ratio"]
         print(f"yolo11n, 4 sessions at once: {t['images_per_s']['4']:.1f} images/s, one "
               f"{t['images_per_s']['1']:.1f}, ratio {q[0]:.3f} {q[1]:.3f} {q[2]:.3f}; "
-              f"at most {t['most_busy_threads']} busy threads")
+              f"at most {t['most_busy_threads']:.1f} busy threads")
         print(f"yolo11n: build {a['build_s']:.2f} s, open its plan {a['open_ms']:.0f} ms")
 
 

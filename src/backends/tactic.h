@@ -44,8 +44,8 @@ typedef struct osp_launch {
     void *const *src;
     void *const *dst;
     const void *packed;
-    void *workspace;  // 64-byte aligned
-    void *session;    // made by `bind`
+    void *workspace;      // 64-byte aligned
+    void *session;        // made by `bind`
     osp_threads threads;  // that may compute
 } osp_launch;
 

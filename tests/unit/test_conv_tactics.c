@@ -248,7 +248,8 @@ static void tactics_agree_with_the_plain_kernel(void **state)
         osp_arena_reset(&arena);
     }
     osp_team_close(&team);
-    print_message("%d runs of tactics on %zu problems\n", (int)runs, sizeof lines / sizeof lines[0]);
+    print_message("%d runs of tactics on %zu problems\n", (int)runs,
+                  sizeof lines / sizeof lines[0]);
     assert_true(runs >= 3 * (int32_t)(sizeof lines / sizeof lines[0]));
 }
 

@@ -47,7 +47,8 @@ static const int64_t gap = 16;
 // hold 17 MB more for 1.8 of its 75 ms in the 20x20 layers that the last rule leaves out.
 static const char *refuse_slower(const osp_conv_problem *c)
 {
-    const int64_t *out = c->dst->shape.dims, ic = c->src->shape.dims[1], pixels = out[0] * out[2] * out[3];
+    const int64_t *out = c->dst->shape.dims, ic = c->src->shape.dims[1],
+                  pixels = out[0] * out[2] * out[3];
     const int64_t tiles = out[0] * ((out[2] + SPAN - 1) / SPAN) * ((out[3] + SPAN - 1) / SPAN);
     if (ic < 8)
         return "fewer than 8 input channels";
@@ -87,7 +88,8 @@ static const osp_winograd_kernel *choose_kernel(const winograd *s, int32_t threa
         const osp_winograd_kernel *k = s->simd->winograd + i;
         if (!k->run)
             continue;
-        const int64_t width = k->vectors * s->simd->lanes, groups = (s->tiles + k->rows - 1) / k->rows;
+        const int64_t width = k->vectors * s->simd->lanes,
+                      groups = (s->tiles + k->rows - 1) / k->rows;
         const int64_t rows = (groups + threads - 1) / threads * k->rows;
         const float cost = (float)(rows * ((s->oc + width - 1) / width * width)) / k->speed;
         if (!best || cost < best_cost) {
@@ -139,8 +141,7 @@ static osp_status prepare(const osp_problem *p, osp_context *ctx, osp_isa isa, i
     const int64_t fits = block_bytes(PLACES * s->place_floats * (int64_t)sizeof(float)) / bytes;
     s->block = osp_i64_max(1, osp_i64_min(fits, (s->groups + threads - 1) / threads));
     *state = s;
-    sizes->packed_bytes = (size_t)(PLACES * s->place_floats + s->m_row + s->ic) *
-                          sizeof(float);
+    sizes->packed_bytes = (size_t)(PLACES * s->place_floats + s->m_row + s->ic) * sizeof(float);
     sizes->workspace_bytes = (size_t)(s->block * bytes * threads);
     return OSP_OK;
 }
@@ -176,8 +177,7 @@ static osp_status pack(const osp_problem *p, void *state, const void *const *src
     const float *weights = src[1], *bias = p->src_count > 2 ? src[2] : NULL;
     const int64_t width = s->kernel->vectors * s->simd->lanes;
     float *to = packed, *to_bias = to + PLACES * s->place_floats;
-    memset(to, 0, (size_t)(PLACES * s->place_floats + s->m_row + s->ic) *
-                      sizeof *to);
+    memset(to, 0, (size_t)(PLACES * s->place_floats + s->m_row + s->ic) * sizeof *to);
     for (int64_t o = 0; o < s->oc; o++) {
         to_bias[o] = bias ? bias[o] : 0;
         for (int64_t c = 0; c < s->ic; c++) {

@@ -69,11 +69,11 @@ void osp_copy_run(const osp_copy *c, void *dst, const void *src, osp_threads thr
 
 extern const osp_tactic osp_cpu_conv_direct_avx512, osp_cpu_conv_direct_avx2,
     osp_cpu_conv_direct_sse2, osp_cpu_conv_winograd_avx512, osp_cpu_conv_winograd_avx2,
-    osp_cpu_conv_planes, osp_cpu_conv_depthwise, osp_cpu_conv_dnnl,
-    osp_cpu_deconv_dnnl, osp_cpu_matmul_direct, osp_cpu_matmul_row, osp_cpu_pool_rows,
-    osp_cpu_unary, osp_cpu_binary, osp_cpu_where, osp_cpu_cast, osp_cpu_not, osp_cpu_copy,
-    osp_cpu_concat, osp_cpu_split, osp_cpu_pad, osp_cpu_resize_rows, osp_cpu_softmax,
-    osp_cpu_layer_norm, osp_cpu_reduce, osp_cpu_gather, osp_cpu_gather_elements, osp_cpu_gather_nd,
-    osp_cpu_scatter_nd, osp_cpu_topk, osp_cpu_grid_sample, osp_cpu_attention;
+    osp_cpu_conv_planes, osp_cpu_conv_depthwise, osp_cpu_conv_dnnl, osp_cpu_deconv_dnnl,
+    osp_cpu_matmul_direct, osp_cpu_matmul_row, osp_cpu_pool_rows, osp_cpu_unary, osp_cpu_binary,
+    osp_cpu_where, osp_cpu_cast, osp_cpu_not, osp_cpu_copy, osp_cpu_concat, osp_cpu_split,
+    osp_cpu_pad, osp_cpu_resize_rows, osp_cpu_softmax, osp_cpu_layer_norm, osp_cpu_reduce,
+    osp_cpu_gather, osp_cpu_gather_elements, osp_cpu_gather_nd, osp_cpu_scatter_nd, osp_cpu_topk,
+    osp_cpu_grid_sample, osp_cpu_attention;
 
 #endif

@@ -65,6 +65,13 @@ static void finish_other(const osp_conv_tile *t, const vec *sums, int32_t rows, 
 // Sums are flushed into `total` after this many terms: a long sum in one float rounds worse.
 enum { TERMS = 128 };
 
+#define FLUSH_SUMS(ROWS, VECTORS)                                                                  \
+    UNROLL for (int32_t m = 0; m < ROWS; m++) UNROLL for (int32_t v = 0; v < VECTORS; v++)         \
+    {                                                                                              \
+        total[m][v] = flushed ? total[m][v] + sums[m][v] : sums[m][v];                             \
+        sums[m][v] = (vec){0};                                                                     \
+    }
+
 // One kernel: `N` input channels share one look at each pixel's pointer.
 #define CONV_TILE(NAME, ROWS, VECTORS, N)                                                          \
     static void NAME(const osp_conv_tile *t)                                                       \
@@ -112,12 +119,7 @@ enum { TERMS = 128 };
                     }                                                                              \
                 }                                                                                  \
                 if (room == 0) {                                                                   \
-                    UNROLL for (int32_t m = 0; m < ROWS; m++)                                      \
-                        UNROLL for (int32_t v = 0; v < VECTORS; v++)                               \
-                    {                                                                              \
-                        total[m][v] = flushed ? total[m][v] + sums[m][v] : sums[m][v];             \
-                        sums[m][v] = (vec){0};                                                     \
-                    }                                                                              \
+                    FLUSH_SUMS(ROWS, VECTORS)                                                      \
                     flushed = true;                                                                \
                     room = TERMS;                                                                  \
                 }                                                                                  \

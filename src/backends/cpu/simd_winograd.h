@@ -78,8 +78,7 @@ static void winograd_in(const osp_winograd_in *t)
                 UNROLL for (int32_t u = 0; u < (N); u++)                                           \
                     UNROLL for (int32_t v = 0; v < VECTORS; v++)                                   \
                         b[u][v] = vec_load(w + (u * (VECTORS) + v) * LANES);                       \
-                UNROLL for (int32_t m = 0; m < ROWS; m++)                                          \
-                    UNROLL for (int32_t u = 0; u < (N); u++)                                       \
+                UNROLL for (int32_t m = 0; m < ROWS; m++) UNROLL for (int32_t u = 0; u < (N); u++) \
                 {                                                                                  \
                     const vec a = vec_set(p[m * LANES + k + u]);                                   \
                     UNROLL for (int32_t v = 0; v < VECTORS; v++) sums[m][v] += a * b[u][v];        \
@@ -90,12 +89,7 @@ static void winograd_in(const osp_winograd_in *t)
                     UNROLL for (int32_t v = 0; v < VECTORS; v++)                                   \
                         sums[m][v] += vec_set(p[m * LANES + k]) * vec_load(w + v * LANES);         \
             if ((c + LANES) % TERMS == 0) {                                                        \
-                UNROLL for (int32_t m = 0; m < ROWS; m++)                                          \
-                    UNROLL for (int32_t v = 0; v < VECTORS; v++)                                   \
-                {                                                                                  \
-                    total[m][v] = flushed ? total[m][v] + sums[m][v] : sums[m][v];                 \
-                    sums[m][v] = (vec){0};                                                         \
-                }                                                                                  \
+                FLUSH_SUMS(ROWS, VECTORS)                                                          \
                 flushed = true;                                                                    \
             }                                                                                      \
         }                                                                                          \
@@ -139,9 +133,8 @@ static inline __attribute__((always_inline)) void winograd_end(const osp_winogra
 {
     float *dst = t->dst + y * t->dst_line + c;
     if (t->act == OSP_U_SILU && !t->add) {
-        UNROLL for (int32_t x = 0; x < 4; x++)
-            if (x < t->columns)
-                vec_store_some(dst + x * t->dst_pixel, vec_silu(pixels[x]), count);
+        UNROLL for (int32_t x = 0; x < 4; x++) if (x < t->columns)
+            vec_store_some(dst + x * t->dst_pixel, vec_silu(pixels[x]), count);
         return;
     }
     UNROLL for (int32_t x = 0; x < 4; x++)
