@@ -1,7 +1,7 @@
 // Convolution 3x3 by Winograd's F(4x4, 3x3): stride 1, one group, FP32, channels last. Sixteen
 // pixels of an output channel take 36 products an input channel instead of 144.
 //
-// The destination is cut into tiles of 4x4 pixels. Each thread takes a block of tiles at a time,
+// The destination is cut into tiles of 4x4 pixels. Each thread takes a run of tiles at a time,
 // so that all in between stays in its L2 cache: it transforms their sources (V, for each tile and
 // each of the 36 places a row of input channels), multiplies the rows of each place with that
 // place's transformed weights (M: rows of output channels), and transforms those into the
@@ -22,17 +22,17 @@ typedef struct winograd {
     float alpha, beta;
     bool add_first;
     int64_t down, across, tiles, groups;  // tiles of an image; all; in groups of the kernel's rows
-    int64_t block;                        // groups that a thread takes at a time
+    int64_t runs, run_groups;             // what threads take: so many groups at a time
     int64_t blocks, place_floats;         // of output channels; transformed weights of a place
     int64_t m_row;                        // floats: output channels, padded to kernels
     int64_t v_place, m_place;             // rows of a group in one place, and a gap
 } winograd;
 
-// V and M of a thread's block. They stay in L2 beside some of the weights; where the weights
-// themselves are more than it holds, a longer block reads them less often. Measured with 2 MiB of
+// V and M of a thread's run. They stay in L2 beside some of the weights; where the weights
+// themselves are more than it holds, a longer run reads them less often. Measured with 2 MiB of
 // L2: 64 channels at 80x80 609 us with 384 KiB, 677 with 768, 935 with 6 MiB; 256 channels at 40x40
 // 5470, 5207, 2994.
-static int64_t block_bytes(int64_t weights_bytes)
+static int64_t run_bytes(int64_t weights_bytes)
 {
     return osp_i64_max(384 << 10, weights_bytes / 2);
 }
@@ -138,11 +138,15 @@ static osp_status prepare(const osp_problem *p, osp_context *ctx, osp_isa isa, i
     s->v_place = (s->ic + lanes - 1) / lanes * lanes * s->kernel->rows + gap;
     s->m_place = s->m_row * s->kernel->rows + gap;
     const int64_t bytes = PLACES * (s->v_place + s->m_place) * (int64_t)sizeof(float);
-    const int64_t fits = block_bytes(PLACES * s->place_floats * (int64_t)sizeof(float)) / bytes;
-    s->block = osp_i64_max(1, osp_i64_min(fits, (s->groups + threads - 1) / threads));
+    const int64_t fits = run_bytes(PLACES * s->place_floats * (int64_t)sizeof(float)) / bytes;
+    // As many runs for each thread, of the same length.
+    const int64_t longest = osp_i64_max(1, osp_i64_min(fits, (s->groups + threads - 1) / threads));
+    const int64_t shares = ((s->groups + longest - 1) / longest + threads - 1) / threads;
+    s->run_groups = (s->groups + shares * threads - 1) / (shares * threads);
+    s->runs = (s->groups + s->run_groups - 1) / s->run_groups;
     *state = s;
     sizes->packed_bytes = (size_t)(PLACES * s->place_floats + s->m_row + s->ic) * sizeof(float);
-    sizes->workspace_bytes = (size_t)(s->block * bytes * threads);
+    sizes->workspace_bytes = (size_t)(s->run_groups * bytes * threads);
     return OSP_OK;
 }
 
@@ -267,15 +271,17 @@ static void transform_result(const job *j, int64_t tile, const float *m)
                                               .add_first = s->add_first});
 }
 
-static void run_groups(void *user, int32_t thread, int64_t begin, int64_t end)
+static void take_runs(void *user, int32_t thread, int64_t begin, int64_t end)
 {
     const job *j = user;
     const winograd *s = j->s;
     const int64_t rows = s->kernel->rows, v_group = PLACES * s->v_place;
     const int64_t m_group = PLACES * s->m_place;
-    float *v = j->workspace + thread * s->block * (v_group + m_group), *m = v + s->block * v_group;
-    for (int64_t g = begin; g < end; g += s->block) {
-        const int64_t groups = osp_i64_min(s->block, end - g), first = g * rows;
+    float *v = j->workspace + thread * s->run_groups * (v_group + m_group);
+    float *m = v + s->run_groups * v_group;
+    for (int64_t r = begin; r < end; r++) {
+        const int64_t group = r * s->run_groups, first = group * rows;
+        const int64_t groups = osp_i64_min(s->run_groups, s->groups - group);
         const int64_t tiles = osp_i64_min(groups * rows, s->tiles - first);
         for (int64_t t = 0; t < tiles; t++)
             transform_source(j, first + t, v + t / rows * v_group + t % rows * s->simd->lanes);
@@ -298,8 +304,9 @@ static osp_status launch(const osp_problem *p, void *state, const osp_launch *l,
              .zeros = bias + s->m_row,
              .dst = l->dst[0],
              .workspace = l->workspace};
-    const double flops = 2.0 * PLACES * (double)s->kernel->rows * (double)s->ic * (double)s->m_row;
-    osp_cpu_parallel(l->threads, s->groups, flops / 100, run_groups, &j);
+    const double flops = 2.0 * PLACES * (double)(s->run_groups * s->kernel->rows) * (double)s->ic *
+                         (double)s->m_row;
+    osp_cpu_parallel(l->threads, s->runs, flops / 100, take_runs, &j);
     return OSP_OK;
 }
 
