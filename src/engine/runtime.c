@@ -26,11 +26,32 @@ void osp_runtime_release(osp_runtime *runtime)
     if (atomic_fetch_sub(&runtime->references, 1) != 1)
         return;
     // The runtime lies in memory of its own allocator: keep that until the block is gone.
+    pthread_mutex_destroy(&runtime->team_lock);
     osp_thread_budget_free(&runtime->budget);
     osp_context_free(&runtime->ctx);
     osp_mem mem;
     osp_mem_init(&mem, &runtime->ctx.mem.fn);
     osp_mem_free(&mem, runtime);
+}
+
+osp_status osp_runtime_join_team(osp_runtime *runtime, osp_error *err)
+{
+    osp_status status = OSP_OK;
+    pthread_mutex_lock(&runtime->team_lock);
+    if (!runtime->team)
+        status = osp_team_open(&runtime->team, &runtime->ctx, runtime->threads, err);
+    if (!status)
+        runtime->team_users++;
+    pthread_mutex_unlock(&runtime->team_lock);
+    return status;
+}
+
+void osp_runtime_leave_team(osp_runtime *runtime)
+{
+    pthread_mutex_lock(&runtime->team_lock);
+    if (--runtime->team_users == 0)
+        osp_team_close(&runtime->team);
+    pthread_mutex_unlock(&runtime->team_lock);
 }
 
 void osp_device_set_memory(osp_device_info *device, uint64_t total, uint64_t available)
@@ -104,10 +125,16 @@ osp_status osp_runtime_open_version(osp_runtime **out, const osp_options *option
     status = osp_thread_budget_init(&runtime->budget, runtime->threads, err);
     if (status)
         goto fail_context;
+    if (pthread_mutex_init(&runtime->team_lock, NULL)) {
+        status = osp_error_set(err, OSP_ERROR_SYSTEM, "a mutex could not be made");
+        goto fail_budget;
+    }
     describe_cpu(&runtime->devices[runtime->device_count++]);
     *out = runtime;
     return OSP_OK;
 
+fail_budget:
+    osp_thread_budget_free(&runtime->budget);
 fail_context:
     osp_context_free(&runtime->ctx);
 fail:

@@ -36,7 +36,8 @@ static void run_slot(void *user)
     osp_runtime *runtime = s->engine->runtime;
     int32_t threads = osp_thread_budget_take(&runtime->budget, runtime->threads);
     double start = osp_time_us();
-    slot->status = osp_binding_run(s->bindings[slot->variant], slot->io, threads,
+    slot->status = osp_binding_run(s->bindings[slot->variant], slot->io,
+                                   (osp_threads){threads, runtime->team},
                                    s->profile ? s->step_us[slot->variant] : NULL, &slot->error);
     slot->infer_us = osp_time_us() - start;
     osp_thread_budget_give(&runtime->budget, threads);
@@ -126,6 +127,10 @@ osp_status osp_session_open(osp_session **out, osp_engine *engine,
     const osp_compiled *c = &engine->compiled;
     for (int32_t v = 0; !status && v < c->variant_count; v++)
         status = osp_variant_bind(&s->bindings[v], c, c->variants + v, s->memory, err);
+    if (!status && c->backend->set_threads) {
+        status = osp_runtime_join_team(engine->runtime, err);
+        s->in_team = !status;
+    }
     if (!status)
         status = osp_worker_open(&s->worker, ctx, s->depth, err);
     if (status) {
@@ -143,6 +148,8 @@ void osp_session_close(osp_session **session)
     osp_session *s = *session;
     *session = NULL;
     osp_worker_close(&s->worker);
+    if (s->in_team)
+        osp_runtime_leave_team(s->engine->runtime);
     osp_mem *mem = &s->engine->runtime->ctx.mem;
     for (int32_t v = 0; v < s->engine->compiled.variant_count; v++)
         osp_binding_free(&s->bindings[v]);

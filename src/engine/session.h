@@ -27,6 +27,7 @@ struct osp_session {
     void *memory;              // activations and workspace of the largest variant
     osp_binding *bindings[8];  // by variant
     osp_worker *worker;
+    bool in_team;  // has joined the runtime's
     int32_t depth;
     osp_slot *slots;
     osp_ticket next_ticket;

@@ -205,7 +205,7 @@ static void copy_part(void *user, int32_t thread, int64_t begin, int64_t end)
     }
 }
 
-void osp_copy_run(const osp_copy *c, void *dst, const void *src, int32_t threads)
+void osp_copy_run(const osp_copy *c, void *dst, const void *src, osp_threads threads)
 {
     if (c->rank == 1 && c->dims[0] == 0)
         return;
@@ -215,7 +215,7 @@ void osp_copy_run(const osp_copy *c, void *dst, const void *src, int32_t threads
     for (int32_t d = 0; d < c->rank; d++)
         count *= (double)c->dims[d];
     // The outermost dim that is long enough for all threads, else the longest.
-    for (int32_t d = 1; d < c->rank && c->dims[j.split] < 2 * threads; d++)
+    for (int32_t d = 1; d < c->rank && c->dims[j.split] < 2 * threads.count; d++)
         if (c->dims[d] > c->dims[j.split])
             j.split = d;
     const double cost = count / (double)c->dims[j.split] * (double)c->size / 8;
