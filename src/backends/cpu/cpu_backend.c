@@ -8,13 +8,14 @@
 
 typedef struct row {
     const char *type, *domain;
-    const osp_tactic *list[7];  // NULL-terminated
+    const osp_tactic *list[10];  // NULL-terminated
 } row;
 
 #define CONVOLUTIONS                                                                               \
     {                                                                                              \
         &osp_cpu_conv_depthwise, &osp_cpu_conv_planes, &osp_cpu_conv_direct_avx512,                \
-            &osp_cpu_conv_direct_avx2, &osp_cpu_conv_dnnl, &osp_tactic_ref, NULL                   \
+            &osp_cpu_conv_direct_avx2, &osp_cpu_conv_depthwise_bf16, &osp_cpu_conv_amx,            \
+            &osp_cpu_conv_avx512, &osp_cpu_conv_dnnl, &osp_tactic_ref, NULL                        \
     }
 #define ONE(TACTIC)                                                                                \
     {                                                                                              \

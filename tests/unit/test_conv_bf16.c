@@ -1,0 +1,353 @@
+// Convolutions in bfloat16 on the cpu backend: every tactic that accepts a problem agrees with a
+// plain sum in double, writes nothing beside its pixels, and reads nothing that is not its source.
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "backends/backend.h"
+#include "backends/problem.h"
+#include "base/half.h"
+#include "ops/internal.h"
+#include "ops/view.h"
+
+static osp_context ctx;
+static osp_arena arena;
+static uint32_t seed;
+
+static int setup(void **state)
+{
+    (void)state;
+    seed = 1;
+    if (osp_context_init(&ctx, NULL, NULL))
+        return -1;
+    osp_arena_init(&arena, &ctx.mem);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    osp_arena_free(&arena);
+    const bool leaks = atomic_load(&ctx.mem.live) != 0;
+    osp_context_free(&ctx);
+    return leaks;
+}
+
+static float random_value(void)
+{
+    seed = seed * 1664525u + 1013904223u;
+    return (float)(seed >> 8) * 0x1p-23f - 1.0f;
+}
+
+// What lies between the pixels of a slice: a read of it would spoil the result.
+static const uint16_t poison = 0x7FC1;
+
+// Elements from the first to the last, slices included.
+static size_t span(const osp_operand *o)
+{
+    const size_t count = (size_t)osp_shape_span(&o->shape, 0, o->shape.rank);
+    return count ? (count / (size_t)o->row - 1) * (size_t)o->pitch + (size_t)o->row : 0;
+}
+
+// The operand in a block of its very size, so that a sanitizer sees each read beyond.
+static void *make_operand(const osp_operand *o)
+{
+    const size_t n = span(o);
+    if (o->dtype == OSP_DTYPE_FLOAT32) {
+        float *out = malloc(n * sizeof *out);
+        for (size_t i = 0; i < n; i++)
+            out[i] = random_value();
+        return out;
+    }
+    uint16_t *out = malloc(n * sizeof *out);
+    for (size_t i = 0; i < n; i++)
+        out[i] = (int64_t)i % o->pitch < o->row ? osp_float_to_bfloat(random_value()) : poison;
+    return out;
+}
+
+static size_t at(const osp_operand *o, int64_t n, int64_t c, int64_t y, int64_t x)
+{
+    const int64_t *d = o->shape.dims;
+    if (o->layout == OSP_LAYOUT_PLAIN)
+        return (size_t)(((n * d[1] + c) * d[2] + y) * d[3] + x);
+    return (size_t)(((n * d[2] + y) * d[3] + x) * o->pitch + c);
+}
+
+static double activate(double x, int32_t act, double alpha, double beta)
+{
+    switch ((osp_act)act) {
+    case OSP_ACT_RELU:
+        return x < 0 ? 0 : x;
+    case OSP_ACT_SILU:
+        return x / (1 + exp(-x));
+    case OSP_ACT_LEAKY_RELU:
+        return x < 0 ? alpha * x : x;
+    case OSP_ACT_SIGMOID:
+        return 1 / (1 + exp(-x));
+    case OSP_ACT_HARD_SIGMOID:
+        return fmin(fmax(alpha * x + beta, 0), 1);
+    case OSP_ACT_HARD_SWISH:
+        return x * fmin(fmax(x / 6 + 0.5, 0), 1);
+    case OSP_ACT_CLIP:
+        return fmin(fmax(x, alpha), beta);
+    case OSP_ACT_TANH:
+        return tanh(x);
+    case OSP_ACT_GELU:
+        return 0.5 * x * (1 + erf(x * sqrt(0.5)));
+    case OSP_ACT_GELU_TANH:
+        return 0.5 * x * (1 + tanh(sqrt(2 / acos(-1.0)) * (x + 0.044715 * x * x * x)));
+    default:
+        return x;
+    }
+}
+
+// One output in double; *size becomes the sum of its terms' sizes.
+static double expected(const osp_problem *p, void *const *src, int64_t n, int64_t o, int64_t y,
+                       int64_t x, double *size)
+{
+    const bool fused = !strcmp(p->op->type, "FusedConv");
+    const osp_fused_conv_attrs *f = p->attrs;
+    const osp_conv_attrs *a = fused ? &f->conv : p->attrs;
+    const osp_window *h = a->window, *w = a->window + 1;
+    const int64_t ic = p->src[1].shape.dims[1], per_group = p->dst[0].shape.dims[1] / a->group;
+    double sum = 0;
+    if (p->src_count > 2 && p->src[2].dtype)
+        sum = (double)osp_load_float(p->src[2].dtype, src[2], (size_t)o);
+    *size = fabs(sum);
+    for (int64_t c = 0; c < ic; c++)
+        for (int64_t ky = 0; ky < h->size; ky++)
+            for (int64_t kx = 0; kx < w->size; kx++) {
+                const int64_t iy = y * h->stride - h->pad_begin + ky * h->dilation;
+                const int64_t ix = x * w->stride - w->pad_begin + kx * w->dilation;
+                if (iy < 0 || ix < 0 || iy >= p->src[0].shape.dims[2] ||
+                    ix >= p->src[0].shape.dims[3])
+                    continue;
+                const size_t from = at(p->src, n, o / per_group * ic + c, iy, ix);
+                const size_t weight = (size_t)(((o * ic + c) * h->size + ky) * w->size + kx);
+                const double term = (double)osp_load_float(p->src[0].dtype, src[0], from) *
+                                    (double)osp_load_float(p->src[1].dtype, src[1], weight);
+                sum += term;
+                *size += fabs(term);
+            }
+    if (!fused)
+        return sum;
+    double add = 0;
+    if (p->src_count > 3 && p->src[3].dtype)
+        add = (double)osp_load_float(p->src[3].dtype, src[3], at(p->src + 3, n, o, y, x));
+    *size += fabs(add);
+    const bool first = f->residual == OSP_RESIDUAL_BEFORE;
+    const double active = activate(first ? sum + add : sum, f->act, (double)f->alpha, (double)f->beta);
+    *size += 60 * fabs(active);  // activations are good to 1e-4
+    return first ? active : active + add;
+}
+
+static void compare(const osp_problem *p, void *const *src, const uint16_t *dst, const char *what)
+{
+    const osp_operand *o = p->dst;
+    const int64_t *d = o->shape.dims;
+    for (int64_t i = 0; i < (int64_t)span(o); i++)
+        if (i % o->pitch >= o->row && dst[i] != poison)
+            fail_msg("%s: wrote beside its pixels, at %lld", what, (long long)i);
+    for (int64_t n = 0; n < d[0]; n++)
+        for (int64_t c = 0; c < d[1]; c++)
+            for (int64_t y = 0; y < d[2]; y++)
+                for (int64_t x = 0; x < d[3]; x++) {
+                    double size;
+                    const double want = expected(p, src, n, c, y, x, &size);
+                    const double got = (double)osp_bfloat_to_float(dst[at(o, n, c, y, x)]);
+                    // Half a last place and a little, and what the sum in float may lose.
+                    if (!(fabs(got - want) <= fabs(want) * 0x1.2p-8 + size * 2e-6 + 1e-6))
+                        fail_msg("%s: [%lld,%lld,%lld,%lld] is %g, not %g", what, (long long)n,
+                                 (long long)c, (long long)y, (long long)x, got, want);
+                }
+}
+
+static void run_tactic(const osp_tactic *t, const osp_problem *p, void *const *src, int32_t threads,
+                       const char *text)
+{
+    osp_error err;
+    osp_tactic_sizes sizes = {0};
+    void *state = NULL, *session = NULL;
+    if (t->prepare)
+        assert_int_equal(t->prepare(p, &ctx, threads, &state, &sizes, &err), OSP_OK);
+    const void *constants[4];
+    void *given[4];
+    for (int32_t i = 0; i < p->src_count; i++) {
+        constants[i] = p->src[i].constant ? src[i] : NULL;
+        given[i] = p->src[i].constant && sizes.packed_bytes ? NULL : src[i];
+    }
+    const size_t packed_bytes = (sizes.packed_bytes + 63) & ~(size_t)63;
+    void *packed = packed_bytes ? aligned_alloc(64, packed_bytes) : NULL;
+    if (packed) {
+        memset(packed, 0, packed_bytes);
+        assert_int_equal(t->pack(p, state, constants, packed, &err), OSP_OK);
+    }
+    if (t->bind)
+        assert_int_equal(t->bind(p, &ctx, state, packed, &session, &err), OSP_OK);
+    const size_t workspace_bytes = (sizes.workspace_bytes + 64) & ~(size_t)63;
+    void *workspace = aligned_alloc(64, workspace_bytes);
+    memset(workspace, 0xFF, workspace_bytes);
+    uint16_t *dst = malloc(span(p->dst) * sizeof *dst);
+    for (size_t i = 0; i < span(p->dst); i++)
+        dst[i] = poison;
+    void *const out[] = {dst};
+    const osp_launch launch = {given, out, packed, workspace, session, threads};
+    assert_int_equal(t->launch(p, state, &launch, &err), OSP_OK);
+    char what[300];
+    snprintf(what, sizeof what, "%s, %d threads, %s", t->name, threads, text);
+    compare(p, src, dst, what);
+    if (t->unbind)
+        t->unbind(&ctx, session);
+    if (t->release)
+        t->release(&ctx, state);
+    free(dst);
+    free(workspace);
+    free(packed);
+}
+
+// Returns how many tactics of ours took the problem.
+static int32_t run_line(const char *text)
+{
+    osp_problem p;
+    osp_error err;
+    if (osp_problem_scan(&p, &arena, text, &err))
+        fail_msg("'%s': %s", text, err.text);
+    void *src[4] = {NULL};
+    for (int32_t i = 0; i < p.src_count; i++)
+        if (p.src[i].dtype)
+            src[i] = make_operand(p.src + i);
+    int32_t ours = 0;
+    const osp_tactic *const *list = osp_backend_cpu.tactics(p.op);
+    for (; *list; list++) {
+        const char *why = (*list)->refuse ? (*list)->refuse(&p) : NULL;
+        if (why)
+            continue;
+        ours += strstr((*list)->name, "bf16") != NULL;
+        // `ref` rounds the sum before it goes on.
+        for (int32_t threads = 1; *list != &osp_tactic_ref && threads <= 2; threads++)
+            run_tactic(*list, &p, src, threads, text);
+    }
+    for (int32_t i = 0; i < p.src_count; i++)
+        free(src[i]);
+    return ours;
+}
+
+static bool has_bf16(void)
+{
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512bf16"))
+        return true;
+    print_message("skipped: this processor lacks bfloat16\n");
+    return false;
+}
+
+static void shapes_and_slices(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        // 1x1: read where it lies, and copied
+        "conv n1 ic32 ih20 iw20 oc32 kh1 bf16 nhwc +bias_f32 +silu",
+        "conv n1 ic64 ih13 iw17 oc48 kh1 bf16 nhwc ss160 ds96 +bias_f32 +silu",
+        "conv n2 ic48 ih9 iw7 oc80 kh1 bf16 nhwc ss64 +bias_f32 +silu",
+        "conv n1 ic80 ih5 iw5 oc17 kh1 bf16 nhwc ds24 +bias",
+        "conv n3 ic17 ih1 iw1 oc3 kh1 bf16 nhwc",
+        "conv n1 ic256 ih1 iw1 oc64 kh1 bf16 nhwc +bias_f32",
+        "conv n1 ic96 ih40 iw40 oc64 kh1 bf16 nhwc +silu",
+        "conv n1 ic64 ih8 iw9 oc16 kh1 sh2 bf16 nhwc",
+        "conv n1 ic32 ih3 iw3 oc16 kh1 ph1 bf16 nhwc +bias_f32",
+        // windows, with widths below, at and above a tile
+        "conv n1 ic16 ih20 iw20 oc16 kh3 ph1 bf16 nhwc +bias_f32 +silu",
+        "conv n1 ic8 ih11 iw16 oc16 kh3 ph1 bf16 nhwc +bias_f32 +silu",
+        "conv n1 ic24 ih7 iw33 oc24 kh3 ph1 bf16 nhwc ss40 ds32 +bias_f32 +silu",
+        "conv n2 ic32 ih10 iw6 oc64 kh3 ph1 bf16 nhwc ss64 ds128 +bias_f32 +silu",
+        "conv n1 ic64 ih20 iw20 oc64 kh3 ph1 bf16 nhwc +bias_f32 +silu",
+        "conv n1 ic96 ih12 iw5 oc96 kh3 ph1 bf16 nhwc +bias_f32",
+        "conv n1 ic17 ih6 iw6 oc8 kh3 ph1 bf16 nhwc ss20 ds9 +bias_f32 +relu",
+        "conv n1 ic3 ih6 iw6 oc8 kh3 bf16 nhwc",
+        "conv n1 ic1 ih1 iw1 oc1 kh3 ph1 bf16 nhwc",
+        "conv n1 ic5 ih4 iw40 oc33 kh5 kw1 ph2 pw0 bf16 nhwc",
+        "conv n1 ic12 ih4 iw40 oc33 kh1 kw7 ph0 pw3 bf16 nhwc",
+        // strides, dilations, padding of one side
+        "conv n1 ic32 ih21 iw21 oc32 kh3 sh2 ph1 bf16 nhwc +bias_f32 +silu",
+        "conv n1 ic16 ih32 iw32 oc32 kh3 sh2 ph1 bf16 nhwc ss32 +bias_f32 +silu",
+        "conv n2 ic64 ih9 iw14 oc16 kh3 sh2 ph1 pe0 pf0 bf16 nhwc +silu",
+        "conv n1 ic8 ih19 iw23 oc16 kh3 kw5 sh3 sw2 ph1 pw2 bf16 nhwc",
+        "conv n1 ic32 ih16 iw16 oc16 kh2 sh4 bf16 nhwc",
+        "conv n1 ic16 ih20 iw20 oc16 kh3 ph2 dh2 bf16 nhwc +bias_f32",
+        "conv n1 ic40 ih20 iw12 oc16 kh3 sh2 ph3 dh3 bf16 nhwc +bias_f32",
+        "conv n1 ic4 ih20 iw12 oc16 kh3 ph0 pw5 dh1 dw5 bf16 nhwc +bias_f32",
+        "conv n1 ic32 ih3 iw3 oc16 kh3 ph9 bf16 nhwc +bias_f32",
+        // images in planes
+        "conv n1 ic3 ih64 iw64 oc16 kh3 sh2 ph1 bf16 nchw +bias_f32 +silu",
+        "conv n2 ic3 ih33 iw37 oc32 kh6 sh2 ph2 bf16 nchw +bias_f32 +silu",
+        "conv n1 ic1 ih9 iw9 oc20 kh7 ph3 bf16 nchw",
+        "conv n1 ic4 ih9 iw21 oc20 kh1 bf16 nchw ds40 +bias_f32",
+        // long sums, many lines
+        "conv n1 ic512 ih10 iw10 oc32 kh3 ph1 bf16 nhwc +bias_f32",
+        "conv n1 ic32 ih160 iw80 oc16 kh3 ph1 bf16 nhwc +bias_f32 +silu",
+    };
+    for (size_t i = 0; has_bf16() && i < sizeof lines / sizeof lines[0]; i++)
+        if (run_line(lines[i]) == 0)
+            fail_msg("no tactic of ours takes '%s'", lines[i]);
+}
+
+static void depthwise(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "conv n1 ic80 ih20 iw20 oc80 kh3 ph1 g80 bf16 nhwc +bias_f32 +silu",
+        "conv n2 ic33 ih7 iw9 oc33 kh5 sh2 ph2 g33 bf16 nhwc ss40 ds48 +bias_f32",
+        "conv n1 ic16 ih1 iw1 oc16 kh3 ph1 g16 bf16 nhwc as32 +bias_f32 +add",
+        "conv n1 ic24 ih9 iw20 oc24 kh3 ph2 dh2 g24 bf16 nhwc +silu +add",
+        "conv n1 ic24 ih9 iw20 oc24 kh3 ph1 g24 bf16 nhwc +bias_f32 +add +hard_swish",
+    };
+    for (size_t i = 0; has_bf16() && i < sizeof lines / sizeof lines[0]; i++)
+        if (run_line(lines[i]) == 0)
+            fail_msg("no tactic of ours takes '%s'", lines[i]);
+}
+
+static void activations_and_residuals(void **state)
+{
+    (void)state;
+    static const char *const acts[] = {"",
+                                       "+relu",
+                                       "+silu",
+                                       "+leaky_relu(0.1,0)",
+                                       "+sigmoid",
+                                       "+hard_sigmoid(0.2,0.5)",
+                                       "+hard_swish",
+                                       "+clip(0,0.75)",
+                                       "+tanh",
+                                       "+gelu",
+                                       "+gelu_tanh"};
+    static const char *const shapes[] = {"oc40 kh1 bf16 nhwc", "oc16 kh3 ph1 bf16 nhwc"};
+    for (size_t i = 0; has_bf16() && i < sizeof acts / sizeof acts[0]; i++)
+        for (size_t k = 0; k < 2; k++)
+            for (int32_t add = 0; add < 3; add++) {
+                if (add == 1 && !acts[i][0])  // without an activation there is one place
+                    continue;
+                char line[200];
+                snprintf(line, sizeof line, "conv n1 ic32 ih6 iw19 %s%s +bias_f32%s%s%s%s", shapes[k],
+                         add ? " as56" : "", add == 1 ? " +add" : "", acts[i][0] ? " " : "",
+                         acts[i], add == 2 ? " +add" : "");
+                if (run_line(line) == 0)
+                    fail_msg("no tactic of ours takes '%s'", line);
+            }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(shapes_and_slices, setup, teardown),
+        cmocka_unit_test_setup_teardown(depthwise, setup, teardown),
+        cmocka_unit_test_setup_teardown(activations_and_residuals, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
