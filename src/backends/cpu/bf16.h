@@ -47,6 +47,21 @@ typedef struct osp_bf16_end {
 } osp_bf16_end;
 void osp_bf16_finish(const osp_bf16_end *e, const float *sums, int32_t columns);
 
+// The right side of products of two blocks of channels from dense rows of `depth` elements, one row
+// for each of `channels`: [channels / 32][depth / 32] weights of a step. Both are multiples of 32.
+void osp_bf16_pack_rows(uint16_t *packed, const uint16_t *rows, int64_t channels, int64_t depth);
+
+// The softmax of rows of logits: `logits` holds blocks [n / 32][32][32] as products of 2 x 2 write
+// them, of which `rows` rows and n columns count. dst[row] are exp(scale * (logit - largest)), filled
+// up with zeros to `depth`; inverse[row] is one over their sum.
+void osp_bf16_exp_rows(uint16_t *dst, int64_t depth, float *inverse, const float *logits,
+                       int64_t rows, int64_t n, float scale);
+// dst = src * factor[row], rows of n, n at most 32
+void osp_bf16_scale_rows(uint16_t *dst, int64_t dst_step, const float *src, const float *factors,
+                         int64_t rows, int64_t n);
+// dst[i] = the largest of `count` rows
+void osp_bf16_max_rows(uint16_t *dst, const uint16_t *const *src, int32_t count, int64_t n);
+
 // Pixels of `channels`, cut into pieces of `width` (a multiple of 4, at most 32) that lie
 // dst_step elements apart, the last one filled up with zeros.
 void osp_bf16_copy_pixels(uint16_t *dst, int64_t dst_step, const uint16_t *src, int64_t src_pitch,

@@ -67,7 +67,8 @@ void osp_copy_run(const osp_copy *c, void *dst, const void *src, int32_t threads
 
 // ---- Tactics, by family -------------------------------------------------------------------------
 
-extern const osp_tactic osp_cpu_conv_depthwise_bf16, osp_cpu_conv_amx, osp_cpu_conv_avx512;
+extern const osp_tactic osp_cpu_conv_depthwise_bf16, osp_cpu_conv_amx, osp_cpu_conv_avx512,
+    osp_cpu_attention_bf16;
 extern const osp_tactic osp_cpu_conv_direct_avx512, osp_cpu_conv_direct_avx2,
     osp_cpu_conv_direct_sse2, osp_cpu_conv_planes, osp_cpu_conv_depthwise, osp_cpu_conv_dnnl,
     osp_cpu_deconv_dnnl, osp_cpu_matmul_direct, osp_cpu_matmul_row, osp_cpu_pool_rows,

@@ -40,7 +40,7 @@ static const row rows[] = {
     {"ConvTranspose", "", ONE(osp_cpu_deconv_dnnl)},
     {"MatMul", "", {&osp_cpu_matmul_row, &osp_cpu_matmul_direct, &osp_tactic_ref, NULL}},
     {"Gemm", "", ONE(osp_cpu_matmul_direct)},
-    {"Attention", "osprey", ONE(osp_cpu_attention)},
+    {"Attention", "osprey", {&osp_cpu_attention, &osp_cpu_attention_bf16, &osp_tactic_ref, NULL}},
     {"MaxPool", "", ONE(osp_cpu_pool_rows)},
     {"AveragePool", "", ONE(osp_cpu_pool_rows)},
     {"GlobalAveragePool", "", ONE(osp_cpu_pool_rows)},

@@ -1,6 +1,7 @@
 // bfloat16 with AVX-512 BF16: products of blocks without AMX, ends of convolutions, depthwise
 // convolution, and the copies that feed products. Called only where osp_cpu_has_bf16.
 #include <immintrin.h>
+#include <math.h>
 #include <string.h>
 
 #include "backends/cpu/bf16.h"
@@ -78,17 +79,23 @@ const osp_bf16_engine *osp_cpu_bf16(void)
 
 // ---- Ends ---------------------------------------------------------------------------------------
 
-// x * sigmoid(x), good to 1e-4: half the last place of a bfloat16 is 2e-3. 2^f on [0, 1) is a
-// cubic; its integer part goes through scalef, the quotient through the estimate alone.
-INLINE __m512 silu(__m512 x)
+// 2^z, good to 1e-4, where half the last place of a bfloat16 is 2e-3: a cubic on [0, 1), and scalef
+// for the integer part.
+INLINE __m512 power_of_two(__m512 z)
 {
-    const __m512 z = _mm512_mul_ps(x, _mm512_set1_ps(-1.44269504f));
     const __m512 f = _mm512_reduce_ps(z, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
     __m512 p = _mm512_set1_ps(7.802444867e-2f);
     p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(2.260672607e-1f));
     p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(6.958335043e-1f));
     p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(9.999252203e-1f));
-    const __m512 d = _mm512_add_ps(_mm512_scalef_ps(p, z), _mm512_set1_ps(1.0f));
+    return _mm512_scalef_ps(p, z);
+}
+
+// x * sigmoid(x), as good; the quotient is the processor's estimate.
+INLINE __m512 silu(__m512 x)
+{
+    const __m512 z = _mm512_mul_ps(x, _mm512_set1_ps(-1.44269504f));
+    const __m512 d = _mm512_add_ps(power_of_two(z), _mm512_set1_ps(1.0f));
     return _mm512_mul_ps(x, _mm512_rcp14_ps(d));
 }
 
@@ -243,6 +250,65 @@ void osp_bf16_join_planes(uint16_t *dst, const uint16_t *src, int64_t src_step, 
                                  _mm512_permutex2var_epi32(first, low, second));
         _mm512_mask_storeu_epi32(dst + 4 * x + 32, mask_of(left - 16),
                                  _mm512_permutex2var_epi32(first, high, second));
+    }
+}
+
+void osp_bf16_pack_rows(uint16_t *packed, const uint16_t *rows, int64_t channels, int64_t depth)
+{
+    for (int64_t o = 0; o < channels; o += 32)
+        for (int64_t k = 0; k < depth; k += OSP_BF16_DEPTH)
+            for (int64_t b = 0; b < 32; b += 16, packed += 16 * OSP_BF16_DEPTH)
+                osp_simd_avx512.transpose4(packed, 16, rows + (o + b) * depth + k, depth / 2, 16,
+                                           OSP_BF16_DEPTH / 2);
+}
+
+// ---- Rows ---------------------------------------------------------------------------------------
+
+void osp_bf16_exp_rows(uint16_t *dst, int64_t depth, float *inverse, const float *logits,
+                       int64_t rows, int64_t n, float scale)
+{
+    // A negative scale turns the largest into the smallest: it goes in first.
+    const __m512 factor = _mm512_set1_ps(scale * 1.44269504f);
+    for (int64_t r = 0; r < rows; r++, dst += depth) {
+        const float *line = logits + 32 * r;
+        __m512 high = _mm512_set1_ps(-INFINITY), total = _mm512_setzero_ps();
+        for (int64_t i = 0; i < n; i += 16) {
+            const float *from = line + i / 32 * 32 * 32 + i % 32;
+            const __m512 z = _mm512_mul_ps(_mm512_loadu_ps(from), factor);
+            high = _mm512_mask_max_ps(high, mask_of(n - i), high, z);
+        }
+        const __m512 shift = _mm512_set1_ps(_mm512_reduce_max_ps(high));
+        for (int64_t i = 0; i < depth; i += 16) {
+            const float *from = line + i / 32 * 32 * 32 + i % 32;
+            const __mmask16 mask = mask_of(n - i);
+            const __m512 z = _mm512_fmsub_ps(_mm512_loadu_ps(from), factor, shift);
+            const __m512 e = _mm512_maskz_mov_ps(mask, power_of_two(z));
+            total = _mm512_add_ps(total, e);
+            _mm256_storeu_si256((__m256i_u *)(void *)(dst + i), narrow(e));
+        }
+        inverse[r] = 1.0f / _mm512_reduce_add_ps(total);
+    }
+}
+
+void osp_bf16_scale_rows(uint16_t *dst, int64_t dst_step, const float *src, const float *factors,
+                         int64_t rows, int64_t n)
+{
+    for (int64_t r = 0; r < rows; r++, dst += dst_step, src += 32) {
+        const __m512 factor = _mm512_set1_ps(factors[r]);
+        for (int64_t i = 0; i < n; i += 16)
+            _mm256_mask_storeu_epi16(dst + i, mask_of(n - i),
+                                     narrow(_mm512_mul_ps(_mm512_loadu_ps(src + i), factor)));
+    }
+}
+
+void osp_bf16_max_rows(uint16_t *dst, const uint16_t *const *src, int32_t count, int64_t n)
+{
+    for (int64_t i = 0; i < n; i += 16) {
+        const __mmask16 mask = mask_of(n - i);
+        __m512 high = widen(_mm256_maskz_loadu_epi16(mask, src[0] + i));
+        for (int32_t k = 1; k < count; k++)  // a NaN on the right stays
+            high = _mm512_max_ps(widen(_mm256_maskz_loadu_epi16(mask, src[k] + i)), high);
+        _mm256_mask_storeu_epi16(dst + i, mask, narrow(high));
     }
 }
 
