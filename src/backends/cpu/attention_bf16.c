@@ -99,20 +99,6 @@ typedef struct job {
     int64_t row_blocks;
 } job;
 
-// `rows` rows of `columns` from a matrix, or from its transpose, each filled up to `step`, and rows
-// of zeros up to `all`. `pitch`: elements from line to line of the source as it lies.
-static void gather_rows(uint16_t *dst, int64_t step, int64_t all, const uint16_t *src,
-                        int64_t pitch, bool transposed, int64_t rows, int64_t columns)
-{
-    if (all > rows || step > columns)
-        memset(dst, 0, (size_t)(all * step) * sizeof *dst);
-    if (transposed)
-        osp_cpu_simd()->transpose2(dst, step, src, pitch, columns, rows);
-    else
-        for (int64_t r = 0; r < rows; r++)
-            memcpy(dst + r * step, src + r * pitch, (size_t)columns * sizeof *dst);
-}
-
 static void pack_stacks(void *user, int32_t thread, int64_t begin, int64_t end)
 {
     const job *j = user;
@@ -120,11 +106,11 @@ static void pack_stacks(void *user, int32_t thread, int64_t begin, int64_t end)
     uint16_t *rows = (uint16_t *)(void *)(j->scratch + (size_t)thread * a->thread_bytes);
     for (int64_t i = begin; i < end; i++) {
         uint16_t *packed = (uint16_t *)(void *)(j->packed + (size_t)i * a->packed_bytes);
-        gather_rows(rows, a->d_up, a->n_up, j->k + i * a->n * a->d,
+        osp_bf16_gather_rows(rows, a->d_up, a->n_up, j->k + i * a->n * a->d,
                     a->k_transposed ? a->n : a->d, a->k_transposed, a->n, a->d);
         osp_bf16_pack_rows(packed, rows, a->n_up, a->d_up);
         // Rows of the sum's right side are columns of v.
-        gather_rows(rows, a->n_up, a->e_up, j->v + i * a->n * a->e,
+        osp_bf16_gather_rows(rows, a->n_up, a->e_up, j->v + i * a->n * a->e,
                     a->v_transposed ? a->n : a->e, !a->v_transposed, a->e, a->n);
         osp_bf16_pack_rows(packed + a->n_up * a->d_up, rows, a->e_up, a->n_up);
     }
@@ -153,7 +139,7 @@ static void run_block(const job *j, int64_t stack, int64_t row, int64_t rows, ch
     uint16_t *q = weights + BLOCK_ROWS * a->n_up;
     const uint16_t *packed = (const uint16_t *)(const void *)(j->packed +
                                                               (size_t)stack * a->packed_bytes);
-    gather_rows(q, a->d_up, BLOCK_ROWS,
+    osp_bf16_gather_rows(q, a->d_up, BLOCK_ROWS,
                 j->q + stack * a->m * a->d + (a->q_transposed ? row : row * a->d),
                 a->q_transposed ? a->m : a->d, a->q_transposed, rows, a->d);
     for (int64_t c = 0; c < a->n_up; c += UNIT)

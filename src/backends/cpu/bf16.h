@@ -47,6 +47,10 @@ typedef struct osp_bf16_end {
 } osp_bf16_end;
 void osp_bf16_finish(const osp_bf16_end *e, const float *sums, int32_t columns);
 
+// `rows` rows of `columns` from a matrix, or from its transpose, each filled up with zeros to `step`,
+// and rows of zeros up to `all`. src_pitch: from line to line of the source as it lies.
+void osp_bf16_gather_rows(uint16_t *dst, int64_t step, int64_t all, const uint16_t *src,
+                          int64_t src_pitch, bool transposed, int64_t rows, int64_t columns);
 // The right side of products of two blocks of channels from dense rows of `depth` elements, one row
 // for each of `channels`: [channels / 32][depth / 32] weights of a step. Both are multiples of 32.
 void osp_bf16_pack_rows(uint16_t *packed, const uint16_t *rows, int64_t channels, int64_t depth);

@@ -253,6 +253,18 @@ void osp_bf16_join_planes(uint16_t *dst, const uint16_t *src, int64_t src_step, 
     }
 }
 
+void osp_bf16_gather_rows(uint16_t *dst, int64_t step, int64_t all, const uint16_t *src,
+                          int64_t src_pitch, bool transposed, int64_t rows, int64_t columns)
+{
+    if (all > rows || step > columns)
+        memset(dst, 0, (size_t)(all * step) * sizeof *dst);
+    if (transposed)
+        osp_simd_avx512.transpose2(dst, step, src, src_pitch, columns, rows);
+    else
+        for (int64_t r = 0; r < rows; r++)
+            memcpy(dst + r * step, src + r * src_pitch, (size_t)columns * sizeof *dst);
+}
+
 void osp_bf16_pack_rows(uint16_t *packed, const uint16_t *rows, int64_t channels, int64_t depth)
 {
     for (int64_t o = 0; o < channels; o += 32)

@@ -1,5 +1,6 @@
-// Convolutions in bfloat16 on the cpu backend: every tactic that accepts a problem agrees with a
-// plain sum in double, writes nothing beside its pixels, and reads nothing that is not its source.
+// bfloat16 on the cpu backend. Convolutions: every tactic that accepts a problem agrees with a plain
+// sum in double, writes nothing beside its pixels, and reads nothing that is not its source. Products,
+// attention, pooling and copies: every tactic agrees with the plain kernel.
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +13,7 @@
 #include <cmocka.h>
 
 #include "backends/backend.h"
+#include "backends/cpu/bf16.h"
 #include "backends/problem.h"
 #include "base/half.h"
 #include "ops/internal.h"
@@ -169,8 +171,9 @@ static void compare(const osp_problem *p, void *const *src, const uint16_t *dst,
                 }
 }
 
-static void run_tactic(const osp_tactic *t, const osp_problem *p, void *const *src, int32_t threads,
-                       const char *text)
+// Runs one tactic into `dst`, all of it poison before.
+static void launch_tactic(const osp_tactic *t, const osp_problem *p, void *const *src,
+                          int32_t threads, uint16_t *dst)
 {
     osp_error err;
     osp_tactic_sizes sizes = {0};
@@ -194,22 +197,28 @@ static void run_tactic(const osp_tactic *t, const osp_problem *p, void *const *s
     const size_t workspace_bytes = (sizes.workspace_bytes + 64) & ~(size_t)63;
     void *workspace = aligned_alloc(64, workspace_bytes);
     memset(workspace, 0xFF, workspace_bytes);
-    uint16_t *dst = malloc(span(p->dst) * sizeof *dst);
     for (size_t i = 0; i < span(p->dst); i++)
         dst[i] = poison;
     void *const out[] = {dst};
     const osp_launch launch = {given, out, packed, workspace, session, threads};
     assert_int_equal(t->launch(p, state, &launch, &err), OSP_OK);
-    char what[300];
-    snprintf(what, sizeof what, "%s, %d threads, %s", t->name, threads, text);
-    compare(p, src, dst, what);
     if (t->unbind)
         t->unbind(&ctx, session);
     if (t->release)
         t->release(&ctx, state);
-    free(dst);
     free(workspace);
     free(packed);
+}
+
+static void run_tactic(const osp_tactic *t, const osp_problem *p, void *const *src, int32_t threads,
+                       const char *text)
+{
+    uint16_t *dst = malloc(span(p->dst) * sizeof *dst);
+    launch_tactic(t, p, src, threads, dst);
+    char what[300];
+    snprintf(what, sizeof what, "%s, %d threads, %s", t->name, threads, text);
+    compare(p, src, dst, what);
+    free(dst);
 }
 
 // Returns how many tactics of ours took the problem.
@@ -246,6 +255,129 @@ static bool has_bf16(void)
         return true;
     print_message("skipped: this processor lacks bfloat16\n");
     return false;
+}
+
+// All tactics of a dense problem against `ref`, within `tolerance` of the largest result.
+static void agree_with_ref(const char *text, double tolerance)
+{
+    osp_problem p;
+    osp_error err;
+    if (osp_problem_scan(&p, &arena, text, &err))
+        fail_msg("'%s': %s", text, err.text);
+    void *src[4] = {NULL};
+    for (int32_t i = 0; i < p.src_count; i++)
+        if (p.src[i].dtype)
+            src[i] = make_operand(p.src + i);
+    const size_t n = span(p.dst);
+    uint16_t *want = malloc(n * sizeof *want), *got = malloc(n * sizeof *got);
+    launch_tactic(&osp_tactic_ref, &p, src, 1, want);
+    double largest = 0;
+    for (size_t i = 0; i < n; i++)
+        largest = fmax(largest, fabs((double)osp_bfloat_to_float(want[i])));
+    int32_t others = 0;
+    const osp_tactic *const *list = osp_backend_cpu.tactics(p.op);
+    for (; *list != &osp_tactic_ref; list++) {
+        if ((*list)->refuse && (*list)->refuse(&p))
+            continue;
+        others++;
+        for (int32_t threads = 1; threads <= 2; threads++) {
+            launch_tactic(*list, &p, src, threads, got);
+            for (size_t i = 0; i < n; i++) {
+                const double x = (double)osp_bfloat_to_float(got[i]);
+                const double y = (double)osp_bfloat_to_float(want[i]);
+                if (!(fabs(x - y) <= tolerance * largest))
+                    fail_msg("%s, %d threads, %s: [%zu] is %g, not %g", (*list)->name, threads,
+                             text, i, x, y);
+            }
+        }
+    }
+    if (!others)
+        fail_msg("no tactic but ref takes '%s'", text);
+    for (int32_t i = 0; i < p.src_count; i++)
+        free(src[i]);
+    free(want);
+    free(got);
+}
+
+static void products(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "MatMul bf16:40x64 bf16:64x48:const -> bf16:40x48",
+        "MatMul bf16:1x33x20 bf16:20x7:const -> bf16:1x33x7",
+        "MatMul bf16:3x50x96 bf16:96x100:const -> bf16:3x50x100",
+        "MatMul bf16:1x1 bf16:1x1:const -> bf16:1x1",
+        "MatMul bf16:300x256 bf16:256x80:const -> bf16:300x80",
+        "MatMul bf16:2x17x32 bf16:2x32x65 -> bf16:2x17x65",
+        "MatMul bf16:2x3x40x5 bf16:3x5x9 -> bf16:2x3x40x9",
+        "Gemm bf16:40x64 bf16:24x64:const bf16:24:const -> bf16:40x24 transB=1",
+        "Gemm bf16:1x64 bf16:64x24:const bf16:1x24:const -> bf16:1x24",
+        "Gemm bf16:5x12 bf16:12x31:const -> bf16:5x31",
+    };
+    for (size_t i = 0; has_bf16() && i < sizeof lines / sizeof lines[0]; i++)
+        agree_with_ref(lines[i], 0x1p-7);
+}
+
+// The weights of a softmax are rounded to bfloat16 before they are summed.
+static void attention(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "osprey.Attention bf16:2x40x32 bf16:2x50x32 bf16:2x50x64 -> bf16:2x40x64 scale=0.25",
+        "osprey.Attention bf16:1x33x20 bf16:1x7x20 bf16:1x7x9 -> bf16:1x33x9 scale=-1",
+        "osprey.Attention bf16:2x32x41 bf16:2x32x50 bf16:2x64x50 -> bf16:2x64x41 scale=0.5 "
+        "q_transposed=1 k_transposed=1 v_transposed=1 out_transposed=1",
+        "osprey.Attention bf16:1x8x32 bf16:1x8x3 bf16:1x3x8 -> bf16:1x8x32 scale=1 "
+        "q_transposed=1 k_transposed=1 out_transposed=1",
+        "osprey.Attention bf16:1x1x1 bf16:1x1x1 bf16:1x1x1 -> bf16:1x1x1 scale=1",
+    };
+    for (size_t i = 0; has_bf16() && i < sizeof lines / sizeof lines[0]; i++)
+        agree_with_ref(lines[i], 0x1p-6);
+}
+
+static void largest_of_rows(void **state)
+{
+    (void)state;
+    enum { ROWS = 25, N = 77 };
+    uint16_t values[ROWS][N], got[N + 1];
+    const uint16_t *list[ROWS];
+    for (int32_t k = 0; k < ROWS; k++) {
+        list[k] = values[k];
+        for (int32_t i = 0; i < N; i++)
+            values[k][i] = osp_float_to_bfloat(random_value());
+    }
+    for (int32_t count = 1; has_bf16() && count <= ROWS; count += 4)
+        for (int64_t n = 1; n <= N; n++) {
+            got[n] = poison;
+            osp_bf16_max_rows(got, list, count, n);
+            assert_int_equal(got[n], poison);
+            for (int64_t i = 0; i < n; i++) {
+                float want = -2;
+                for (int32_t k = 0; k < count; k++)
+                    want = fmaxf(want, osp_bfloat_to_float(values[k][i]));
+                assert_int_equal(got[i], osp_float_to_bfloat(want));
+            }
+        }
+}
+
+static void two_byte_transposes(void **state)
+{
+    (void)state;
+    enum { MOST = 40 };
+    static uint16_t src[MOST * MOST], dst[MOST * MOST];
+    for (int32_t i = 0; i < MOST * MOST; i++)
+        src[i] = (uint16_t)i;
+    for (int32_t isa = OSP_ISA_SSE2; isa <= (int32_t)osp_cpu_isa(); isa++)
+        for (int64_t rows = 1; rows < MOST; rows += 3)
+            for (int64_t columns = 1; columns < MOST; columns++) {
+                memset(dst, 0xFF, sizeof dst);
+                osp_cpu_simd_of((osp_isa)isa)->transpose2(dst, MOST, src, MOST, rows, columns);
+                for (int64_t r = 0; r < MOST; r++)
+                    for (int64_t c = 0; c < MOST; c++)
+                        assert_int_equal(dst[c * MOST + r], r < rows && c < columns
+                                                                ? src[r * MOST + c]
+                                                                : UINT16_MAX);
+            }
 }
 
 static void shapes_and_slices(void **state)
@@ -348,6 +480,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(shapes_and_slices, setup, teardown),
         cmocka_unit_test_setup_teardown(depthwise, setup, teardown),
         cmocka_unit_test_setup_teardown(activations_and_residuals, setup, teardown),
+        cmocka_unit_test_setup_teardown(products, setup, teardown),
+        cmocka_unit_test_setup_teardown(attention, setup, teardown),
+        cmocka_unit_test_setup_teardown(largest_of_rows, setup, teardown),
+        cmocka_unit_test_setup_teardown(two_byte_transposes, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
