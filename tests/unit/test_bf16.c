@@ -17,6 +17,7 @@
 #include "backends/problem.h"
 #include "base/half.h"
 #include "ops/internal.h"
+#include "ops/move.h"
 #include "ops/view.h"
 
 static osp_context ctx;
@@ -46,6 +47,15 @@ static float random_value(void)
 {
     seed = seed * 1664525u + 1013904223u;
     return (float)(seed >> 8) * 0x1p-23f - 1.0f;
+}
+
+static osp_problem scan(const char *text)
+{
+    osp_problem p;
+    osp_error err;
+    if (osp_problem_scan(&p, &arena, text, &err))
+        fail_msg("'%s': %s", text, err.text);
+    return p;
 }
 
 // What lies between the pixels of a slice: a read of it would spoil the result.
@@ -224,10 +234,7 @@ static void run_tactic(const osp_tactic *t, const osp_problem *p, void *const *s
 // Returns how many tactics of ours took the problem.
 static int32_t run_line(const char *text)
 {
-    osp_problem p;
-    osp_error err;
-    if (osp_problem_scan(&p, &arena, text, &err))
-        fail_msg("'%s': %s", text, err.text);
+    const osp_problem p = scan(text);
     void *src[4] = {NULL};
     for (int32_t i = 0; i < p.src_count; i++)
         if (p.src[i].dtype)
@@ -258,12 +265,8 @@ static bool has_bf16(void)
 }
 
 // All tactics of a dense problem against `ref`, within `tolerance` of the largest result.
-static void agree_with_ref(const char *text, double tolerance)
+static void agree_with_ref(osp_problem p, const char *text, double tolerance)
 {
-    osp_problem p;
-    osp_error err;
-    if (osp_problem_scan(&p, &arena, text, &err))
-        fail_msg("'%s': %s", text, err.text);
     void *src[4] = {NULL};
     for (int32_t i = 0; i < p.src_count; i++)
         if (p.src[i].dtype)
@@ -315,7 +318,7 @@ static void products(void **state)
         "Gemm bf16:5x12 bf16:12x31:const -> bf16:5x31",
     };
     for (size_t i = 0; has_bf16() && i < sizeof lines / sizeof lines[0]; i++)
-        agree_with_ref(lines[i], 0x1p-7);
+        agree_with_ref(scan(lines[i]), lines[i], 0x1p-7);
 }
 
 // The weights of a softmax are rounded to bfloat16 before they are summed.
@@ -332,7 +335,21 @@ static void attention(void **state)
         "osprey.Attention bf16:1x1x1 bf16:1x1x1 bf16:1x1x1 -> bf16:1x1x1 scale=1",
     };
     for (size_t i = 0; has_bf16() && i < sizeof lines / sizeof lines[0]; i++)
-        agree_with_ref(lines[i], 0x1p-6);
+        agree_with_ref(scan(lines[i]), lines[i], 0x1p-6);
+}
+
+static void samples_and_padding(void **state)
+{
+    (void)state;
+    const char *line = "GridSample bf16:2x5x7x9 f32:2x3x11x2 -> bf16:2x5x3x11";
+    agree_with_ref(scan(line), line, 0x1p-7);
+    line = "Pad bf16:1x3x5x6 -> bf16:1x3x6x8";
+    osp_problem p = scan(line);
+    osp_pad_attrs attrs = *(const osp_pad_attrs *)p.attrs;
+    attrs.before[2] = attrs.before[3] = attrs.after[3] = 1;  // as inferred from the pads
+    attrs.value = 0.3f;
+    p.attrs = &attrs;
+    agree_with_ref(p, line, 0);
 }
 
 static void largest_of_rows(void **state)
@@ -482,6 +499,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(activations_and_residuals, setup, teardown),
         cmocka_unit_test_setup_teardown(products, setup, teardown),
         cmocka_unit_test_setup_teardown(attention, setup, teardown),
+        cmocka_unit_test_setup_teardown(samples_and_padding, setup, teardown),
         cmocka_unit_test_setup_teardown(largest_of_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(two_byte_transposes, setup, teardown),
     };
