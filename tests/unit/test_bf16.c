@@ -155,7 +155,8 @@ static double expected(const osp_problem *p, void *const *src, int64_t n, int64_
         add = (double)osp_load_float(p->src[3].dtype, src[3], at(p->src + 3, n, o, y, x));
     *size += fabs(add);
     const bool first = f->residual == OSP_RESIDUAL_BEFORE;
-    const double active = activate(first ? sum + add : sum, f->act, (double)f->alpha, (double)f->beta);
+    const double active = activate(first ? sum + add : sum, f->act, (double)f->alpha,
+                                   (double)f->beta);
     *size += 60 * fabs(active);  // activations are good to 1e-4
     return first ? active : active + add;
 }
@@ -391,9 +392,8 @@ static void two_byte_transposes(void **state)
                 osp_cpu_simd_of((osp_isa)isa)->transpose2(dst, MOST, src, MOST, rows, columns);
                 for (int64_t r = 0; r < MOST; r++)
                     for (int64_t c = 0; c < MOST; c++)
-                        assert_int_equal(dst[c * MOST + r], r < rows && c < columns
-                                                                ? src[r * MOST + c]
-                                                                : UINT16_MAX);
+                        assert_int_equal(dst[c * MOST + r],
+                                         r < rows && c < columns ? src[r * MOST + c] : UINT16_MAX);
             }
 }
 
@@ -483,9 +483,9 @@ static void activations_and_residuals(void **state)
                 if (add == 1 && !acts[i][0])  // without an activation there is one place
                     continue;
                 char line[200];
-                snprintf(line, sizeof line, "conv n1 ic32 ih6 iw19 %s%s +bias_f32%s%s%s%s", shapes[k],
-                         add ? " as56" : "", add == 1 ? " +add" : "", acts[i][0] ? " " : "",
-                         acts[i], add == 2 ? " +add" : "");
+                snprintf(line, sizeof line, "conv n1 ic32 ih6 iw19 %s%s +bias_f32%s%s%s%s",
+                         shapes[k], add ? " as56" : "", add == 1 ? " +add" : "",
+                         acts[i][0] ? " " : "", acts[i], add == 2 ? " +add" : "");
                 if (run_line(line) == 0)
                     fail_msg("no tactic of ours takes '%s'", line);
             }

@@ -107,11 +107,11 @@ static void pack_stacks(void *user, int32_t thread, int64_t begin, int64_t end)
     for (int64_t i = begin; i < end; i++) {
         uint16_t *packed = (uint16_t *)(void *)(j->packed + (size_t)i * a->packed_bytes);
         osp_bf16_gather_rows(rows, a->d_up, a->n_up, j->k + i * a->n * a->d,
-                    a->k_transposed ? a->n : a->d, a->k_transposed, a->n, a->d);
+                             a->k_transposed ? a->n : a->d, a->k_transposed, a->n, a->d);
         osp_bf16_pack_rows(packed, rows, a->n_up, a->d_up);
         // Rows of the sum's right side are columns of v.
         osp_bf16_gather_rows(rows, a->n_up, a->e_up, j->v + i * a->n * a->e,
-                    a->v_transposed ? a->n : a->e, !a->v_transposed, a->e, a->n);
+                             a->v_transposed ? a->n : a->e, !a->v_transposed, a->e, a->n);
         osp_bf16_pack_rows(packed + a->n_up * a->d_up, rows, a->e_up, a->n_up);
     }
 }
@@ -140,8 +140,8 @@ static void run_block(const job *j, int64_t stack, int64_t row, int64_t rows, ch
     const uint16_t *packed = (const uint16_t *)(const void *)(j->packed +
                                                               (size_t)stack * a->packed_bytes);
     osp_bf16_gather_rows(q, a->d_up, BLOCK_ROWS,
-                j->q + stack * a->m * a->d + (a->q_transposed ? row : row * a->d),
-                a->q_transposed ? a->m : a->d, a->q_transposed, rows, a->d);
+                         j->q + stack * a->m * a->d + (a->q_transposed ? row : row * a->d),
+                         a->q_transposed ? a->m : a->d, a->q_transposed, rows, a->d);
     for (int64_t c = 0; c < a->n_up; c += UNIT)
         multiply(a, q, a->d_up, packed, c, logits + c * BLOCK_ROWS);
     memset(inverse, 0, BLOCK_ROWS * sizeof *inverse);

@@ -34,9 +34,9 @@ const osp_bf16_engine *osp_cpu_bf16(void);  // the best one; NULL: none
 // From sums to pixels: bias, activation, residual. Positions count through lines of `line`, of
 // which the first `columns` are pixels; the others are passed over.
 typedef struct osp_bf16_end {
-    const float *bias;     // 16 for each block of channels, or NULL
-    uint16_t *dst;         // of the first position that is a pixel
-    const uint16_t *add;   // likewise, or NULL
+    const float *bias;    // 16 for each block of channels, or NULL
+    uint16_t *dst;        // of the first position that is a pixel
+    const uint16_t *add;  // likewise, or NULL
     int64_t dst_pitch, add_pitch;
     int64_t column, columns, line;  // column: of the first position
     int64_t positions;              // up to the last pixel

@@ -19,9 +19,9 @@
 enum {
     MAX_STRIDE = 16,
     MAX_STEPS = 1 << 14,
-    MAX_LINE = 1 << 20,         // columns
-    BLOCK_BYTES = 192 * 1024,   // of a source window: a part of the second cache
-    PLANES = 4                  // most planes that are joined to pixels
+    MAX_LINE = 1 << 20,        // columns
+    BLOCK_BYTES = 192 * 1024,  // of a source window: a part of the second cache
+    PLANES = 4                 // most planes that are joined to pixels
 };
 
 typedef struct conv {
@@ -180,8 +180,8 @@ static const char *refuse(const osp_problem *p, const osp_bf16_engine *engine)
         return "grouped";
     if (c.dst->layout != OSP_LAYOUT_CHANNELS_LAST)
         return "the destination is not channels last";
-    if (c.src->layout == OSP_LAYOUT_PLAIN && (!osp_operand_dense(c.src) ||
-                                              c.src->shape.dims[1] > PLANES))
+    if (c.src->layout == OSP_LAYOUT_PLAIN &&
+        (!osp_operand_dense(c.src) || c.src->shape.dims[1] > PLANES))
         return "a slice of planes, or many";
     if (osp_operand_count(c.dst) == 0 || osp_operand_count(c.src) == 0)
         return "empty";
@@ -218,8 +218,8 @@ static osp_status prepare(const osp_problem *p, osp_context *ctx, int32_t thread
         OSP_FAIL_MEMORY(err);
     }
     fill_offsets(s);
-    sizes->packed_bytes = (size_t)s->groups * 16 * (sizeof(float) + (size_t)(s->steps * s->depth) *
-                                                                        sizeof(uint16_t));
+    sizes->packed_bytes = (size_t)s->groups * 16 *
+                          (sizeof(float) + (size_t)(s->steps * s->depth) * sizeof(uint16_t));
     sizes->workspace_bytes = s->thread_bytes * (size_t)threads;
     *state = s;
     return OSP_OK;
@@ -293,8 +293,8 @@ static void fill_line(const job *j, int64_t n, int64_t iy, uint16_t *to)
                              s->ic);
     else
         osp_bf16_copy_pixels(at, s->piece_elements,
-                             j->src + (n * s->ih + iy) * s->iw * s->src_pitch, s->src_pitch,
-                             inside, s->ic, s->width);
+                             j->src + (n * s->ih + iy) * s->iw * s->src_pitch, s->src_pitch, inside,
+                             s->ic, s->width);
     clear_columns(s, at + inside * s->width, s->line - before - inside);
 }
 

@@ -10,8 +10,8 @@
 
 typedef enum osp_isa { OSP_ISA_SSE2 = 0, OSP_ISA_AVX2 = 1, OSP_ISA_AVX512 = 2 } osp_isa;
 
-osp_isa osp_cpu_isa(void);           // the best this processor and this build have
-bool osp_cpu_has_bf16(void);         // AVX-512 BF16 or AMX: bfloat16 pays off
+osp_isa osp_cpu_isa(void);    // the best this processor and this build have
+bool osp_cpu_has_bf16(void);  // AVX-512 BF16 or AMX: bfloat16 pays off
 // The row kernels of the best set, or of a given one that the processor has.
 const osp_simd *osp_cpu_simd(void);
 const osp_simd *osp_cpu_simd_of(osp_isa isa);

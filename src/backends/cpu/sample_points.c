@@ -46,8 +46,8 @@ static void blend(const float *src, float *dst, int64_t c, int64_t plane, int64_
                src[at[3]] * weight[3];
 }
 
-static void blend_bf16(const uint16_t *src, uint16_t *dst, int64_t c, int64_t plane,
-                       int64_t pixels, const int64_t at[4], const float weight[4])
+static void blend_bf16(const uint16_t *src, uint16_t *dst, int64_t c, int64_t plane, int64_t pixels,
+                       const int64_t at[4], const float weight[4])
 {
     for (int64_t k = 0; k < c; k++, src += plane, dst += pixels) {
         float sum = 0;

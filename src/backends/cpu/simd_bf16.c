@@ -34,9 +34,8 @@ enum { GROUP = 8 };  // positions whose sums are in registers together
 INLINE void product_group(const osp_bf16_product *p, int64_t first, int32_t columns)
 {
     __m512 sums[GROUP][2];
-    UNROLL for (int32_t m = 0; m < GROUP; m++)
-        UNROLL for (int32_t v = 0; v < columns; v++)
-            sums[m][v] = _mm512_setzero_ps();
+    UNROLL for (int32_t m = 0; m < GROUP; m++) UNROLL for (int32_t v = 0; v < columns; v++)
+        sums[m][v] = _mm512_setzero_ps();
     const char *w = (const char *)p->weights;
     const int64_t block = 32 * p->depth;
     for (int64_t s = 0; s < p->steps; s++, w += columns * block) {
@@ -55,9 +54,8 @@ INLINE void product_group(const osp_bf16_product *p, int64_t first, int32_t colu
             }
         }
     }
-    UNROLL for (int32_t m = 0; m < GROUP; m++)
-        UNROLL for (int32_t v = 0; v < columns; v++)
-            _mm512_storeu_ps(p->sums + ((first + m) * columns + v) * 16, sums[m][v]);
+    UNROLL for (int32_t m = 0; m < GROUP; m++) UNROLL for (int32_t v = 0; v < columns; v++)
+        _mm512_storeu_ps(p->sums + ((first + m) * columns + v) * 16, sums[m][v]);
 }
 
 static void product(const osp_bf16_product *p, int32_t rows, int32_t columns)
@@ -161,11 +159,9 @@ INLINE void finish_rows(const osp_bf16_end *e, const float *sums, int32_t column
         int64_t last = m + osp_i64_max(0, e->columns - column);
         last = osp_i64_min(last, e->positions);
         for (; m < last; m++, column++) {
-            UNROLL for (int32_t v = 0; v < columns; v++)
-                finish_vector(e,
-                              _mm512_add_ps(_mm512_load_ps(sums + (m * columns + v) * 16), bias[v]),
-                              dst + 16 * v, place == ADD_NONE ? NULL : add + 16 * v, mask[v], act,
-                              place);
+            UNROLL for (int32_t v = 0; v < columns; v++) finish_vector(
+                e, _mm512_add_ps(_mm512_load_ps(sums + (m * columns + v) * 16), bias[v]),
+                dst + 16 * v, place == ADD_NONE ? NULL : add + 16 * v, mask[v], act, place);
             dst += e->dst_pitch;
             if (place != ADD_NONE)
                 add += e->add_pitch;
@@ -240,8 +236,8 @@ void osp_bf16_join_planes(uint16_t *dst, const uint16_t *src, int64_t src_step, 
         const __mmask16 mask = mask_of(count - x);
         __m512i plane[4];
         for (int64_t c = 0; c < 4; c++)
-            plane[c] = c < channels ? _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(
-                                          mask, src + c * src_step + x))
+            plane[c] = c < channels ? _mm512_cvtepu16_epi32(
+                                          _mm256_maskz_loadu_epi16(mask, src + c * src_step + x))
                                     : _mm512_setzero_si512();
         const __m512i first = _mm512_or_si512(plane[0], _mm512_slli_epi32(plane[1], 16));
         const __m512i second = _mm512_or_si512(plane[2], _mm512_slli_epi32(plane[3], 16));
@@ -341,14 +337,12 @@ INLINE void depthwise_block(const osp_bf16_depthwise_run *r, int64_t pixel, int6
             continue;
         const __m512 weight = _mm512_loadu_ps(w);
         const uint16_t *src = r->src[tap] + pixel * r->src_step + c;
-        UNROLL for (int32_t k = 0; k < pixels; k++)
-            sums[k] = _mm512_fmadd_ps(
-                widen(_mm256_maskz_loadu_epi16(mask, src + k * r->src_step)), weight, sums[k]);
+        UNROLL for (int32_t k = 0; k < pixels; k++) sums[k] = _mm512_fmadd_ps(
+            widen(_mm256_maskz_loadu_epi16(mask, src + k * r->src_step)), weight, sums[k]);
     }
-    UNROLL for (int32_t k = 0; k < pixels; k++)
-        finish_vector(e, sums[k], e->dst + (pixel + k) * e->dst_pitch + c,
-                      place == ADD_NONE ? NULL : e->add + (pixel + k) * e->add_pitch + c, mask,
-                      act, place);
+    UNROLL for (int32_t k = 0; k < pixels; k++) finish_vector(
+        e, sums[k], e->dst + (pixel + k) * e->dst_pitch + c,
+        place == ADD_NONE ? NULL : e->add + (pixel + k) * e->add_pitch + c, mask, act, place);
 }
 
 INLINE void depthwise_run(const osp_bf16_depthwise_run *r, int32_t act, add_place place)

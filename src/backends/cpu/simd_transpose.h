@@ -44,9 +44,8 @@ static void transpose_block(uint32_t *dst, int64_t dst_step, const uint32_t *src
 static void transpose_block2(uint16_t *dst, int64_t dst_step, const uint16_t *src, int64_t src_step)
 {
     __m512i a[16];
-    UNROLL for (int32_t i = 0; i < 16; i++)
-        a[i] = _mm512_cvtepu16_epi32(
-            _mm256_loadu_si256((const __m256i_u *)(const void *)(src + i * src_step)));
+    UNROLL for (int32_t i = 0; i < 16; i++) a[i] = _mm512_cvtepu16_epi32(
+        _mm256_loadu_si256((const __m256i_u *)(const void *)(src + i * src_step)));
     transpose_registers(a);
     UNROLL for (int32_t i = 0; i < 16; i++)
         _mm256_storeu_si256((__m256i_u *)(void *)(dst + i * dst_step), _mm512_cvtepi32_epi16(a[i]));
