@@ -32,11 +32,6 @@ static const char *refuse(const osp_problem *p)
     return why ? why : osp_cpu_bf16() ? NULL : "the processor lacks bfloat16";
 }
 
-static int64_t round_up(int64_t x)
-{
-    return (x + UNIT - 1) / UNIT * UNIT;
-}
-
 static int64_t dim_of(const osp_shape *s, bool transposed, bool columns)
 {
     return s->dims[s->rank - 2 + (columns != transposed)];
@@ -68,9 +63,9 @@ static osp_status prepare(const osp_problem *p, osp_context *ctx, int32_t thread
     a->d = dim_of(q, a->q_transposed, true);
     a->n = dim_of(k, a->k_transposed, false);
     a->e = dim_of(v, a->v_transposed, true);
-    a->n_up = round_up(a->n);
-    a->d_up = round_up(a->d);
-    a->e_up = round_up(a->e);
+    a->n_up = osp_bf16_round_up(a->n, UNIT);
+    a->d_up = osp_bf16_round_up(a->d, UNIT);
+    a->e_up = osp_bf16_round_up(a->e, UNIT);
     const int64_t steps = osp_i64_max(a->n_up, a->d_up) / UNIT;
     a->offsets = osp_mem_calloc(&ctx->mem, (size_t)steps, sizeof *a->offsets);
     if (!a->offsets) {

@@ -9,6 +9,11 @@
 
 enum { OSP_BF16_DEPTH = 32, OSP_BF16_SUMS = 64 * 16 };
 
+static inline int64_t osp_bf16_round_up(int64_t x, int64_t unit)
+{
+    return (x + unit - 1) / unit * unit;
+}
+
 // Sums of `rows` blocks of 16 positions by `columns` blocks of 16 channels: 4 x 1 or 2 x 2 at most.
 // Rows past the last position are computed too: what they read must be there.
 typedef struct osp_bf16_product {

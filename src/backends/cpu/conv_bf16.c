@@ -19,6 +19,7 @@
 enum {
     MAX_STRIDE = 16,
     MAX_STEPS = 1 << 14,
+    MAX_WINDOW = 1 << 26,      // elements
     MAX_LINE = 1 << 20,        // columns
     BLOCK_BYTES = 192 * 1024,  // of a source window: a part of the second cache
     PLANES = 4                 // most planes that are joined to pixels
@@ -48,11 +49,6 @@ typedef struct conv {
 } conv;
 
 // ---- Shape --------------------------------------------------------------------------------------
-
-static int64_t round_up(int64_t x, int64_t unit)
-{
-    return (x + unit - 1) / unit * unit;
-}
 
 // Splits a run into equal steps of whole pairs; `run` is even.
 static int64_t depth_of(int64_t run)
@@ -104,8 +100,8 @@ static void settle(conv *s, int32_t threads)
     s->runs = joined ? 1 : s->w.size;
     s->depth = depth_of(s->run);
     s->steps = s->pieces * s->h.size * s->runs * (s->run / s->depth);
-    s->line = round_up((s->ow - 1) * s->w.stride + (s->w.size - 1) * s->w.dilation + 1,
-                       s->w.stride);
+    s->line = osp_bf16_round_up((s->ow - 1) * s->w.stride + (s->w.size - 1) * s->w.dilation + 1,
+                                s->w.stride);
     int64_t most = 0;
     for (int64_t py = 0; py < s->h.stride; py++)
         s->reach[py] = -1;
@@ -118,14 +114,14 @@ static void settle(conv *s, int32_t threads)
     rows = osp_i64_min(s->flat ? osp_i64_max(rows, 64) : rows, s->oh);
     s->blocks = (s->oh + rows - 1) / rows;
     if (s->n % threads)
-        s->blocks = osp_i64_min(round_up(s->blocks, threads), s->oh);
-    s->rows = round_up((s->oh + s->blocks - 1) / s->blocks, s->flat ? 16 : 1);
+        s->blocks = osp_i64_min(osp_bf16_round_up(s->blocks, threads), s->oh);
+    s->rows = osp_bf16_round_up((s->oh + s->blocks - 1) / s->blocks, s->flat ? 16 : 1);
     s->blocks = (s->oh + s->rows - 1) / s->rows;
     s->lines = s->rows + most;
     s->piece_elements = s->h.stride * s->lines * s->line * s->width;
     // Tiles read past the last position: 64 are the most of one product.
     const int64_t slack = 64 * s->w.stride * s->width;
-    s->thread_bytes = (size_t)round_up((s->pieces * s->piece_elements + slack) * 2, 64);
+    s->thread_bytes = (size_t)osp_bf16_round_up((s->pieces * s->piece_elements + slack) * 2, 64);
 }
 
 static void fill_offsets(conv *s)
@@ -146,6 +142,7 @@ static void fill_offsets(conv *s)
 
 // ---- Tactic -------------------------------------------------------------------------------------
 
+// Sizes that keep the arithmetic of `settle` far from overflow, and a window of one line in memory.
 static bool in_bounds(const conv *s)
 {
     const osp_window *h = &s->h, *w = &s->w;
@@ -153,8 +150,10 @@ static bool in_bounds(const conv *s)
         w->stride > MAX_LINE || w->dilation > MAX_LINE || h->dilation > MAX_LINE ||
         s->ow > MAX_LINE || s->pieces > MAX_STEPS)
         return false;
-    return (s->ow - 1) * w->stride + (w->size - 1) * w->dilation < MAX_LINE &&
-           (h->size - 1) * h->dilation < MAX_LINE &&
+    const int64_t columns = (s->ow - 1) * w->stride + (w->size - 1) * w->dilation + w->stride;
+    const int64_t lines = (h->size - 1) * h->dilation + 2 * h->stride;
+    return columns <= MAX_LINE && lines <= MAX_LINE &&
+           columns * lines * s->pieces * s->width <= MAX_WINDOW &&
            s->pieces * h->size * w->size * (s->width / 2) <= MAX_STEPS;
 }
 
@@ -318,7 +317,7 @@ static void run_block(const job *j, int64_t n, int64_t y, int64_t count, char *w
     const conv *s = j->s;
     const int64_t line = s->flat ? count : s->line / s->w.stride, wide = s->flat ? count : s->ow;
     const int64_t positions = s->flat ? count : (count - 1) * line + s->ow;
-    const bool direct = s->direct && y + round_up(count, 16) <= s->oh;
+    const bool direct = s->direct && y + osp_bf16_round_up(count, 16) <= s->oh;
     if (!direct)
         fill_window(j, n, y, count, (uint16_t *)(void *)window);
     _Alignas(64) float sums[OSP_BF16_SUMS];

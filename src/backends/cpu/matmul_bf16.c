@@ -41,11 +41,6 @@ static void release(osp_context *ctx, void *state)
     osp_mem_free(&ctx->mem, m);
 }
 
-static int64_t round_up(int64_t x)
-{
-    return (x + UNIT - 1) / UNIT * UNIT;
-}
-
 static size_t weights_bytes(const product *m)
 {
     return (size_t)(m->groups * UNIT * m->depth_up) * sizeof(uint16_t);
@@ -59,9 +54,10 @@ static osp_status prepare(const osp_problem *p, osp_context *ctx, int32_t thread
         OSP_FAIL_MEMORY(err);
     osp_product_read(p, &m->shape);
     m->engine = osp_cpu_bf16();
-    m->depth_up = round_up(m->shape.depth);
-    m->groups = round_up(m->shape.columns) / UNIT;
-    m->block_rows = osp_i64_min(MOST_ROWS, round_up((m->shape.rows + threads - 1) / threads));
+    m->depth_up = osp_bf16_round_up(m->shape.depth, UNIT);
+    m->groups = osp_bf16_round_up(m->shape.columns, UNIT) / UNIT;
+    m->block_rows = osp_i64_min(MOST_ROWS,
+                                osp_bf16_round_up((m->shape.rows + threads - 1) / threads, UNIT));
     m->thread_bytes = (size_t)(m->block_rows * m->depth_up) * sizeof(uint16_t);
     m->offsets = osp_mem_calloc(&ctx->mem, (size_t)(m->depth_up / UNIT), sizeof *m->offsets);
     if (!m->offsets) {
