@@ -112,6 +112,11 @@ INLINE __mmask16 mask_of(int64_t count)
     return count >= 16 ? 0xFFFF : count <= 0 ? 0 : (__mmask16)((1u << count) - 1);
 }
 
+INLINE __mmask32 wide_mask(int64_t count)
+{
+    return count >= 32 ? 0xFFFFFFFFu : count <= 0 ? 0 : (1u << count) - 1;
+}
+
 typedef enum add_place { ADD_NONE, ADD_FIRST, ADD_LAST } add_place;
 
 INLINE __m512 activate(__m512 x, int32_t act, const osp_bf16_end *e)
@@ -129,8 +134,8 @@ INLINE __m512 activate(__m512 x, int32_t act, const osp_bf16_end *e)
 }
 
 // One vector of channels of one pixel.
-INLINE void finish_vector(const osp_bf16_end *e, __m512 x, uint16_t *dst, const uint16_t *add,
-                          __mmask16 mask, int32_t act, add_place place)
+INLINE __m512 finish_vector(const osp_bf16_end *e, __m512 x, const uint16_t *add, __mmask16 mask,
+                            int32_t act, add_place place)
 {
     const __m512 more = place == ADD_NONE ? _mm512_setzero_ps()
                                           : widen(_mm256_maskz_loadu_epi16(mask, add));
@@ -139,7 +144,7 @@ INLINE void finish_vector(const osp_bf16_end *e, __m512 x, uint16_t *dst, const 
     x = activate(x, act, e);
     if (place == ADD_LAST)
         x = _mm512_add_ps(x, more);
-    _mm256_mask_storeu_epi16(dst, mask, narrow(x));
+    return x;
 }
 
 INLINE void finish_rows(const osp_bf16_end *e, const float *sums, int32_t columns, int32_t act,
@@ -152,6 +157,7 @@ INLINE void finish_rows(const osp_bf16_end *e, const float *sums, int32_t column
             bias[v] = _mm512_loadu_ps(e->bias + 16 * v);
         mask[v] = mask_of(e->channels - 16 * v);
     }
+    const __mmask32 both = wide_mask(e->channels);
     uint16_t *dst = e->dst;
     const uint16_t *add = e->add;
     int64_t column = e->column;
@@ -159,9 +165,14 @@ INLINE void finish_rows(const osp_bf16_end *e, const float *sums, int32_t column
         int64_t last = m + osp_i64_max(0, e->columns - column);
         last = osp_i64_min(last, e->positions);
         for (; m < last; m++, column++) {
-            UNROLL for (int32_t v = 0; v < columns; v++) finish_vector(
+            __m512 x[2];
+            UNROLL for (int32_t v = 0; v < columns; v++) x[v] = finish_vector(
                 e, _mm512_add_ps(_mm512_load_ps(sums + (m * columns + v) * 16), bias[v]),
-                dst + 16 * v, place == ADD_NONE ? NULL : add + 16 * v, mask[v], act, place);
+                place == ADD_NONE ? NULL : add + 16 * v, mask[v], act, place);
+            if (columns == 2)  // one store for the pixel
+                _mm512_mask_storeu_epi16(dst, both, (__m512i)_mm512_cvtne2ps_pbh(x[1], x[0]));
+            else
+                _mm256_mask_storeu_epi16(dst, mask[0], narrow(x[0]));
             dst += e->dst_pitch;
             if (place != ADD_NONE)
                 add += e->add_pitch;
@@ -202,11 +213,6 @@ void osp_bf16_finish(const osp_bf16_end *e, const float *sums, int32_t columns)
 }
 
 // ---- Copies -------------------------------------------------------------------------------------
-
-static __mmask32 wide_mask(int64_t count)
-{
-    return count >= 32 ? 0xFFFFFFFFu : count <= 0 ? 0 : (1u << count) - 1;
-}
 
 void osp_bf16_copy_pixels(uint16_t *dst, int64_t dst_step, const uint16_t *src, int64_t src_pitch,
                           int64_t count, int64_t channels, int64_t width)
@@ -340,9 +346,13 @@ INLINE void depthwise_block(const osp_bf16_depthwise_run *r, int64_t pixel, int6
         UNROLL for (int32_t k = 0; k < pixels; k++) sums[k] = _mm512_fmadd_ps(
             widen(_mm256_maskz_loadu_epi16(mask, src + k * r->src_step)), weight, sums[k]);
     }
-    UNROLL for (int32_t k = 0; k < pixels; k++) finish_vector(
-        e, sums[k], e->dst + (pixel + k) * e->dst_pitch + c,
-        place == ADD_NONE ? NULL : e->add + (pixel + k) * e->add_pitch + c, mask, act, place);
+    UNROLL for (int32_t k = 0; k < pixels; k++)
+    {
+        const uint16_t *add = place == ADD_NONE ? NULL
+                                                : e->add + (pixel + k) * e->add_pitch + c;
+        _mm256_mask_storeu_epi16(e->dst + (pixel + k) * e->dst_pitch + c, mask,
+                                 narrow(finish_vector(e, sums[k], add, mask, act, place)));
+    }
 }
 
 INLINE void depthwise_run(const osp_bf16_depthwise_run *r, int32_t act, add_place place)
