@@ -348,8 +348,7 @@ INLINE void depthwise_block(const osp_bf16_depthwise_run *r, int64_t pixel, int6
     }
     UNROLL for (int32_t k = 0; k < pixels; k++)
     {
-        const uint16_t *add = place == ADD_NONE ? NULL
-                                                : e->add + (pixel + k) * e->add_pitch + c;
+        const uint16_t *add = place == ADD_NONE ? NULL : e->add + (pixel + k) * e->add_pitch + c;
         _mm256_mask_storeu_epi16(e->dst + (pixel + k) * e->dst_pitch + c, mask,
                                  narrow(finish_vector(e, sums[k], add, mask, act, place)));
     }
