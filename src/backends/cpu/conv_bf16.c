@@ -87,9 +87,6 @@ static void read_shape(conv *s, const osp_conv_problem *c)
         s->n = s->iw = s->ow = 1;
     }
     s->width = s->ic <= 4 ? 4 : s->ic <= 8 ? 8 : s->ic <= 16 ? 16 : 32;
-    // Half steps are as long as whole ones, but a few of them cost less than a copy of the source.
-    if (s->flat && s->ic % 32 == 16 && s->ic < 128)
-        s->width = 16;
     s->pieces = (s->ic + s->width - 1) / s->width;
     s->direct = s->flat && s->ic % s->width == 0;
     s->groups = (s->oc + 15) / 16;
