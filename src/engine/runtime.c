@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backends/backend.h"
+
 int32_t osp_version(void)
 {
     return OSP_VERSION;
@@ -83,17 +85,7 @@ static void describe_cpu(osp_device_info *device)
     long page = sysconf(_SC_PAGESIZE);
     osp_device_set_memory(device, pages > 0 ? (uint64_t)pages * (uint64_t)page : 0,
                           available > 0 ? (uint64_t)available * (uint64_t)page : 0);
-    const char *isa = "generic";
-#if defined(__x86_64__)
-    isa = "sse2";
-    if (__builtin_cpu_supports("avx2"))
-        isa = "avx2";
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw"))
-        isa = "avx512";
-    if (__builtin_cpu_supports("avx512bf16"))
-        isa = "avx512_bf16";
-#endif
-    snprintf(device->isa, sizeof device->isa, "%s", isa);
+    snprintf(device->isa, sizeof device->isa, "%s", osp_cpu_isa_name());
     snprintf(device->reason, sizeof device->reason,
              "cuda and tensorrt are not part of this library's build");
 }

@@ -1,4 +1,5 @@
-// Convolution and transposed convolution by oneDNN: grouped ones, and all in bfloat16.
+// Convolution and transposed convolution by oneDNN: what our own tiles do not take, such as grouped
+// ones.
 // Packed: the layout of the weights (compared when a plan is opened), bias in FP32, weights.
 #include <string.h>
 

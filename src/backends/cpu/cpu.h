@@ -10,9 +10,8 @@
 
 typedef enum osp_isa { OSP_ISA_SSE2 = 0, OSP_ISA_AVX2 = 1, OSP_ISA_AVX512 = 2 } osp_isa;
 
-osp_isa osp_cpu_isa(void);           // the best this processor and this build have
-bool osp_cpu_has_bf16(void);         // AVX-512 BF16 or AMX: bfloat16 pays off
-const char *osp_cpu_isa_name(void);  // "avx512_core_amx": for names of plans
+osp_isa osp_cpu_isa(void);    // the best this processor and this build have
+bool osp_cpu_has_bf16(void);  // AVX-512 BF16 or AMX: bfloat16 pays off
 // The row kernels of the best set, or of a given one that the processor has.
 const osp_simd *osp_cpu_simd(void);
 const osp_simd *osp_cpu_simd_of(osp_isa isa);
@@ -67,6 +66,8 @@ void osp_copy_run(const osp_copy *c, void *dst, const void *src, osp_threads thr
 
 // ---- Tactics, by family -------------------------------------------------------------------------
 
+extern const osp_tactic osp_cpu_conv_depthwise_bf16, osp_cpu_conv_amx, osp_cpu_conv_avx512,
+    osp_cpu_attention_bf16, osp_cpu_matmul_bf16;
 extern const osp_tactic osp_cpu_conv_direct_avx512, osp_cpu_conv_direct_avx2,
     osp_cpu_conv_direct_sse2, osp_cpu_conv_winograd_avx512, osp_cpu_conv_winograd_avx2,
     osp_cpu_conv_planes, osp_cpu_conv_depthwise, osp_cpu_conv_dnnl, osp_cpu_deconv_dnnl,

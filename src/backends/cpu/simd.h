@@ -157,6 +157,8 @@ typedef struct osp_simd {
     // dst[c * dst_step + r] = src[r * src_step + c] for 4-byte elements
     void (*transpose4)(void *dst, int64_t dst_step, const void *src, int64_t src_step, int64_t rows,
                        int64_t columns);
+    void (*transpose2)(void *dst, int64_t dst_step, const void *src, int64_t src_step, int64_t rows,
+                       int64_t columns);  // and for 2-byte ones
     // dst = a + (b - a) * t, four corners: bilinear rows
     void (*blend4)(float *dst, const float *const src[4], const float weight[4], int64_t n);
     void (*bfloat_to_float)(float *dst, const uint16_t *src, int64_t n);

@@ -521,6 +521,7 @@ const osp_simd OSP_SIMD = {
     .softmax_columns = softmax_columns,
     .layer_norm = layer_norm_row,
     .transpose4 = transpose4,
+    .transpose2 = transpose2,
     .blend4 = blend4,
     .bfloat_to_float = bfloat_to_float,
     .float_to_bfloat = float_to_bfloat,
