@@ -111,6 +111,7 @@ typedef struct osp_backend_def {
 extern const osp_backend_def osp_backend_reference;
 extern const osp_backend_def osp_backend_cpu;
 extern const osp_backend_def osp_backend_tensorrt;
+const char *osp_cpu_isa_name(void);  // what this processor has: "avx512_amx", for names of plans
 
 // The plain reference kernel as a tactic, named "ref", for dense plain operands.
 extern const osp_tactic osp_tactic_ref;
