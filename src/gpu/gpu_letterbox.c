@@ -96,3 +96,44 @@ osp_status osp_gpu_letterbox_run(osp_gpu *gpu, const osp_gpu_letterbox *job, osp
     }
     return OSP_OK;
 }
+
+static size_t plane_rows(const osp_image *image, int plane)
+{
+    return plane == 0 ? (size_t)image->height : ((size_t)image->height + 1) / 2;
+}
+
+// From the start of a plane to that of the next.
+static size_t plane_bytes(const osp_image *image, int plane)
+{
+    enum { LINE = 256 };
+    const size_t bytes = osp_image_row_bytes(image, plane) * plane_rows(image, plane);
+    return (bytes + LINE - 1) / LINE * LINE;
+}
+
+size_t osp_gpu_image_bytes(const osp_image *image)
+{
+    size_t bytes = 0;
+    for (int p = 0; p < osp_pixel_planes(image->format); p++)
+        bytes += plane_bytes(image, p);
+    return bytes;
+}
+
+void osp_gpu_image_pack(const osp_image *image, uint8_t *staging, uint8_t *device, osp_image *out)
+{
+    *out = *image;
+    out->place = OSP_PLACE_DEVICE;
+    out->owner = NULL;
+    size_t at = 0;
+    for (int p = 0; p < osp_pixel_planes(image->format); p++) {
+        const size_t row = osp_image_row_bytes(image, p), rows = plane_rows(image, p);
+        const size_t pitch = image->pitch_bytes[p] ? image->pitch_bytes[p] : row;
+        if (pitch == row)
+            memcpy(staging + at, image->plane[p], row * rows);
+        else
+            for (size_t y = 0; y < rows; y++)
+                memcpy(staging + at + y * row, image->plane[p] + y * pitch, row);
+        out->plane[p] = device + at;
+        out->pitch_bytes[p] = 0;
+        at += plane_bytes(image, p);
+    }
+}

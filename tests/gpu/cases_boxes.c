@@ -22,7 +22,9 @@ typedef struct boxes_case {
     int32_t centres;  // boxes crowd around so many places; 0: anywhere
     float score_threshold, iou_threshold;
     int32_t max_detections;
-    bool agnostic, filter, odd;  // odd: some values are no numbers, or infinite
+    bool agnostic, filter;
+    bool odd;   // some values are no numbers, or infinite
+    bool same;  // boxes of one place are equal
 } boxes_case;
 
 static int64_t row_values(const boxes_case *c)
@@ -55,7 +57,10 @@ static float any_score(kernel_test *t, const boxes_case *c)
 // centre and size of a box, in input pixels
 static void any_box(kernel_test *t, const boxes_case *c, float out[4])
 {
-    if (c->centres) {
+    if (c->same) {
+        out[0] = 64 * (float)(1 + kernel_random(t) % (uint32_t)c->centres);
+        out[1] = out[2] = out[3] = 64;
+    } else if (c->centres) {
         const float at = (float)(kernel_random(t) % (uint32_t)c->centres);
         out[0] = 40 + fmodf(at * 97, INPUT - 80) + kernel_uniform(t, -6, 6);
         out[1] = 40 + fmodf(at * 211, INPUT - 80) + kernel_uniform(t, -6, 6);
@@ -241,6 +246,8 @@ static void run_kernels(kernel_test *t, const boxes_case *c, osp_gpu_boxes *boxe
     osp_status status = osp_gpu_alloc(t->gpu, &device, bytes, &err);
     if (!status)
         status = osp_gpu_host_alloc(t->gpu, &pinned, bytes, &err);
+    if (!status)  // only what is kept gets written, and all of it is copied back
+        status = osp_gpu_fill(t->gpu, device, 0, bytes, t->stream, &err);
     osp_gpu_count_work(t->gpu, &before);
     run->result = device;
     if (!status)
@@ -369,6 +376,14 @@ void kernel_cases_boxes(kernel_test *t)
          .centres = 30,
          .iou_threshold = 0,
          .max_detections = 100000},
+        // An overlap of exactly the threshold is none: boxes that are equal all stay.
+        {.rows = 90,
+         .classes = 2,
+         .above = 1,
+         .centres = 8,
+         .iou_threshold = 1,
+         .max_detections = 300,
+         .same = true},
         // Several chunks of keys, more candidates than room, and tiles that suppress all.
         {.rows = 9000,
          .classes = 2,
