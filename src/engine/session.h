@@ -1,5 +1,6 @@
 // A session: slots in flight, and the memory to run an engine. session.c has what all sessions share
-// (matching the caller's tensors, tickets); session_cpu.c and session_gpu.c move data and run.
+// (matching the caller's tensors, tickets); session_cpu.c, session_gpu.c and session_moves.c move data
+// and run.
 // Thread rule: one thread at a time; the worker of a CPU session is the session's own.
 #ifndef OSP_ENGINE_SESSION_H
 #define OSP_ENGINE_SESSION_H
@@ -15,8 +16,7 @@ typedef struct osp_slot {
     bool taken;
     osp_ticket ticket;
     int32_t variant, n;
-    char *
-        *staged;  // by io (inputs, then outputs): host memory of the slot, for the largest variant
+    char **staged;  // by io (inputs, then outputs): the slot's host memory, for any variant
     double infer_us, copy_us;
     union {
         struct osp_cpu_slot *cpu;

@@ -8,6 +8,7 @@ with its figures; exits with 0 if all pass, 5 where there is no GPU.
 Needs numpy. The checks against TensorRT's own Python bindings also need tensorrt_bindings and torch,
 and say so where those are missing. --demo builds models/osprey-aerial.onnx too, which takes minutes."""
 import argparse
+import ctypes
 import json
 import os
 import pathlib
@@ -232,6 +233,9 @@ def bindings():
     """A plan that the bindings build, and its engine."""
     if BINDINGS:
         return BINDINGS
+    # The bindings look for the libraries by name: loaded ones are found.
+    for name in ("libnvinfer.so.10", "libnvinfer_plugin.so.10", "libnvonnxparser.so.10"):
+        ctypes.CDLL(str(ARGS.libs.resolve() / name), mode=ctypes.RTLD_GLOBAL)
     import tensorrt_bindings as trt
     import torch
     logger = trt.Logger(trt.Logger.ERROR)

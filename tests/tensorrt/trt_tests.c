@@ -106,8 +106,8 @@ static int time_runs(osp_runtime *runtime, const char *path)
     enum { RUNS = 2000, WARM = 200 };
     static double us[RUNS];
     osp_error err;
-    osp_engine *engine;
-    osp_session *session;
+    osp_engine *engine = NULL;
+    osp_session *session = NULL;
     if (open_plan(&engine, runtime, path, &err) || osp_session_open(&session, engine, NULL, &err))
         die(path, &err);
     osp_engine_info info;
@@ -159,7 +159,7 @@ static long resident_kb(void)
 static uint64_t free_memory(osp_runtime *runtime)
 {
     osp_gpu *gpu;
-    uint64_t available, total;
+    uint64_t available = 0, total;
     osp_error err;
     if (osp_gpu_get(&runtime->ctx, 0, &gpu, &err) || osp_gpu_memory(gpu, &available, &total, &err))
         die("device memory", &err);
@@ -169,8 +169,8 @@ static uint64_t free_memory(osp_runtime *runtime)
 static void one_cycle(osp_runtime *runtime, const char *path)
 {
     osp_error err;
-    osp_engine *engine;
-    osp_session *session;
+    osp_engine *engine = NULL;
+    osp_session *session = NULL;
     if (open_plan(&engine, runtime, path, &err) || osp_session_open(&session, engine, NULL, &err))
         die(path, &err);
     osp_tensor in = make_input(runtime, engine, 1), out = {0};
@@ -214,7 +214,7 @@ typedef struct worker {
 static void *work(void *user)
 {
     worker *w = user;
-    osp_session *session;
+    osp_session *session = NULL;
     osp_error err;
     if (osp_session_open(&session, w->engine, NULL, &err))
         die("a session", &err);
@@ -237,8 +237,8 @@ static int threads(osp_runtime *runtime, const char *path, double seconds)
     enum { THREADS = 8 };
     static worker workers[THREADS];
     osp_error err;
-    osp_engine *engine;
-    osp_session *session;
+    osp_engine *engine = NULL;
+    osp_session *session = NULL;
     if (open_plan(&engine, runtime, path, &err) || osp_session_open(&session, engine, NULL, &err))
         die(path, &err);
     osp_tensor in = make_input(runtime, engine, 1), out = {0};
@@ -340,7 +340,7 @@ static int cancel(osp_runtime *runtime, const char *path)
     int steps = 0;
     osp_error err;
     osp_model *model;
-    osp_engine *engine;
+    osp_engine *engine = NULL;
     const osp_engine_options options = {.backend = OSP_BACKEND_TENSORRT,
                                         .height = 320,
                                         .width = 320,

@@ -4,7 +4,8 @@
 
 #include "backends/tensorrt/tensorrt.h"
 
-// A plan begins with these four bytes; the version of the library that wrote it stands further on.
+// A plan begins with these four bytes; the version of the library that wrote it stands at byte 24
+// (NVIDIA/TensorRT#3073): a hint which library to ask, and words for when it says no.
 static const char plan_magic[4] = {'f', 't', 'r', 't'};
 
 bool osp_trt_is_plan(const void *bytes, size_t size)
