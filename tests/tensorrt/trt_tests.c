@@ -45,6 +45,14 @@ static osp_status open_plan(osp_engine **out, osp_runtime *runtime, const char *
     return osp_engine_open(out, runtime, path, &options, err);
 }
 
+static void open_both(osp_runtime *runtime, const char *path, osp_engine **engine,
+                      osp_session **session)
+{
+    osp_error err;
+    if (open_plan(engine, runtime, path, &err) || osp_session_open(session, *engine, NULL, &err))
+        die(path, &err);
+}
+
 // The first input, filled with a pattern; the caller frees .data by osp_host_free.
 static osp_tensor make_input(osp_runtime *runtime, const osp_engine *engine, int32_t n)
 {
@@ -73,6 +81,16 @@ static size_t bytes_of(const osp_tensor *t)
     for (int32_t d = 0; d < t->rank; d++)
         bytes *= (size_t)t->dims[d];
     return bytes;
+}
+
+// The first output, in the session's memory.
+static osp_tensor run_once(osp_session *session, const osp_tensor *in)
+{
+    osp_error err;
+    osp_tensor out = {0};
+    if (osp_session_run(session, in, 1, &out, 1, &err))
+        die("a run", &err);
+    return out;
 }
 
 // ---- time ---------------------------------------------------------------------------------------
@@ -108,8 +126,7 @@ static int time_runs(osp_runtime *runtime, const char *path)
     osp_error err;
     osp_engine *engine = NULL;
     osp_session *session = NULL;
-    if (open_plan(&engine, runtime, path, &err) || osp_session_open(&session, engine, NULL, &err))
-        die(path, &err);
+    open_both(runtime, path, &engine, &session);
     osp_engine_info info;
     osp_engine_get_info(engine, &info);
     osp_tensor in = make_input(runtime, engine, info.batch_max);
@@ -168,14 +185,11 @@ static uint64_t free_memory(osp_runtime *runtime)
 
 static void one_cycle(osp_runtime *runtime, const char *path)
 {
-    osp_error err;
     osp_engine *engine = NULL;
     osp_session *session = NULL;
-    if (open_plan(&engine, runtime, path, &err) || osp_session_open(&session, engine, NULL, &err))
-        die(path, &err);
-    osp_tensor in = make_input(runtime, engine, 1), out = {0};
-    if (osp_session_run(session, &in, 1, &out, 1, &err))
-        die("a run", &err);
+    open_both(runtime, path, &engine, &session);
+    osp_tensor in = make_input(runtime, engine, 1);
+    run_once(session, &in);
     osp_host_free(runtime, in.data);
     osp_session_close(&session);
     osp_engine_close(&engine);
@@ -236,14 +250,10 @@ static int threads(osp_runtime *runtime, const char *path, double seconds)
 {
     enum { THREADS = 8 };
     static worker workers[THREADS];
-    osp_error err;
     osp_engine *engine = NULL;
     osp_session *session = NULL;
-    if (open_plan(&engine, runtime, path, &err) || osp_session_open(&session, engine, NULL, &err))
-        die(path, &err);
-    osp_tensor in = make_input(runtime, engine, 1), out = {0};
-    if (osp_session_run(session, &in, 1, &out, 1, &err))
-        die("a run", &err);
+    open_both(runtime, path, &engine, &session);
+    osp_tensor in = make_input(runtime, engine, 1), out = run_once(session, &in);
     const size_t bytes = bytes_of(&out);
     void *expected = malloc(bytes);
     if (!expected)
