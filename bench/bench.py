@@ -3,7 +3,7 @@
 Each engine lives in a process of its own and waits there while another is timed; in every round
 each runs once, in an order that changes from round to round. What counts is the median of the
 ratios within a round, because both sides of a ratio then met the same noise. Also measured: a GEMM
-limit, peak memory, and the time to build and to open.
+limit, peak memory, the time to build and to open, and several sessions at once in one process.
 """
 
 import argparse
@@ -202,8 +202,62 @@ def around(args, work_dir):
         _, _, text = peak_kib(base + ["inspect", str(plan), "--json", "--threads",
                                       str(args.threads)])
         opens.append(json.loads(text)["engine"]["open_ms"])
-    return {"peak_rss_mib": {"osprey run": ours / 1024, "onnxruntime adds": int(added) / 1024},
+    return {"together": together(args, plan),
+            "peak_rss_mib": {"osprey run": ours / 1024, "onnxruntime adds": int(added) / 1024},
             "build_s": build_s, "open_ms": float(np.median(opens))}
+
+
+def look(pid):
+    """{thread: (it runs or could, its ticks of processor time)} of a process."""
+    tasks = {}
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        try:
+            fields = (task / "stat").read_text().rpartition(")")[2].split()
+        except OSError:                 # ended meanwhile
+            continue
+        tasks[task.name] = (fields[0] == "R", int(fields[11]))
+    return tasks
+
+
+def most_busy(process):
+    """Most compute threads that were running at once, as the mean of 50 looks a millisecond apart:
+    a thread that has just handed its turn on may still wait for a processor to go to sleep on.
+    Threads that only hand out work have no processor time to speak of and do not count."""
+    time.sleep(1)                       # opened, warmed up
+    looks, end = [look(process.pid)], time.perf_counter() + 2
+    while process.poll() is None and time.perf_counter() < end:
+        time.sleep(0.001)
+        looks.append(look(process.pid))
+    first, last = looks[0], looks[-1]
+    ticks = {task: last[task][1] - first[task][1] for task in last if task in first}
+    compute = {task for task, used in ticks.items() if used > 0.03 * sum(ticks.values())}
+    running = [sum(task in compute and runs for task, (runs, _) in seen.items()) for seen in looks]
+    return float(np.convolve(running, np.full(50, 1 / 50), "valid").max())
+
+
+def sessions(args, plan, count, watch=False):
+    """Images a second of `count` sessions at once in one process, or its most busy threads."""
+    command = [args.program, "bench", str(plan), "--sessions", str(count), "--threads",
+               str(args.threads), "--seconds", "4" if watch else "2", "--json", "--quiet"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    most = most_busy(process) if watch else 0
+    output, _ = process.communicate()
+    if process.returncode:
+        raise SystemExit(f"bench: failed: {' '.join(command)}")
+    return most if watch else json.loads(output)["engine"]["images_per_s"]
+
+
+def together(args, plan):
+    """Four sessions beside one, by turns."""
+    pairs = []
+    for r in range(args.pairs):
+        order = (1, 4) if r % 2 else (4, 1)
+        pair = {count: sessions(args, plan, count) for count in order}
+        pairs.append((pair[1], pair[4]))
+    return {"images_per_s": {"1": float(np.median([p[0] for p in pairs])),
+                             "4": float(np.median([p[1] for p in pairs]))},
+            "ratio": quartiles([p[1] / p[0] for p in pairs]),
+            "most_busy_threads": max(sessions(args, plan, 4, watch=True) for _ in range(2))}
 
 
 def cpu_has_bf16():
@@ -237,6 +291,11 @@ def report(result):
     if a:
         print(f"peak RSS on yolo11s: osprey run {a['peak_rss_mib']['osprey run']:.0f} MiB; "
               f"ONNX Runtime adds {a['peak_rss_mib']['onnxruntime adds']:.0f} MiB to its imports")
+        t = a["together"]
+        q = t["ratio"]
+        print(f"yolo11n, 4 sessions at once: {t['images_per_s']['4']:.1f} images/s, one "
+              f"{t['images_per_s']['1']:.1f}, ratio {q[0]:.3f} {q[1]:.3f} {q[2]:.3f}; "
+              f"at most {t['most_busy_threads']:.1f} busy threads")
         print(f"yolo11n: build {a['build_s']:.2f} s, open its plan {a['open_ms']:.0f} ms")
 
 
@@ -250,6 +309,7 @@ def main():
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--rounds", type=int, default=30)
     p.add_argument("--runs", type=int, default=3, help="runs of each engine in a round")
+    p.add_argument("--pairs", type=int, default=7, help="pairs of 1 and 4 sessions")
     p.add_argument("--height", type=int, default=640)
     p.add_argument("--width", type=int, default=640)
     p.add_argument("--json", default=str(ROOT / "build" / "bench.json"))

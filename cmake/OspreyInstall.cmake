@@ -1,5 +1,6 @@
 # make install: header, both libraries, program, man page, completion, pkg-config file, CMake
-# package, and oneDNN in <lib>/osprey where it came from .deps (libosprey finds it by $ORIGIN).
+# package; in <lib>/osprey oneDNN where it came from .deps (libosprey finds it by $ORIGIN), and the
+# static CUDA runtime for those who link libosprey.a.
 include(CMakePackageConfigHelpers)
 
 set_target_properties(osprey PROPERTIES INSTALL_RPATH "$ORIGIN/osprey")
@@ -23,6 +24,16 @@ if(OSPREY_ONEDNN_BUNDLED)
     set(OSPREY_PC_DNNL "\${libdir}/osprey/libdnnl.so.3")
 else()
     set(OSPREY_PC_DNNL "-ldnnl")
+endif()
+
+set(OSPREY_PC_CUDA "")
+if(OSPREY_CUDA_FOUND)
+    install(FILES ${OSPREY_CUDART} DESTINATION ${CMAKE_INSTALL_LIBDIR}/osprey)
+    if(EXISTS ${OSPREY_DEPS_DIR}/cuda/licenses)
+        install(DIRECTORY ${OSPREY_DEPS_DIR}/cuda/licenses/
+                DESTINATION ${CMAKE_INSTALL_DOCDIR}/cuda)
+    endif()
+    set(OSPREY_PC_CUDA "\${libdir}/osprey/libcudart_static.a -lrt")
 endif()
 
 # Both files find the prefix from where they lie, so that an installed tree can be moved.

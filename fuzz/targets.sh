@@ -19,7 +19,7 @@ fuzz_options() { # fuzz_options TARGET SEEDS
 fuzz_build() { # fuzz_build FOLDER [OPTION...]
     local log
     log=$(mktemp)
-    if ! { CC=clang cmake -S . -B "$1" -DOSPREY_FUZZ=ON -DOSPREY_TESTS=OFF "${@:2}" &&
+    if ! { CC=clang cmake -S . -B "$1" -DOSPREY_FUZZ=ON -DOSPREY_TESTS=OFF -DOSPREY_CUDA=OFF "${@:2}" &&
         cmake --build "$1" --parallel "${JOBS:-$(nproc)}" --target fuzz_targets; } \
         >"$log" 2>&1; then
         tail -n 60 "$log"

@@ -329,7 +329,8 @@ typedef struct osp_engine_options {
     int32_t builder_level;         // tensorrt: 1..5; 0: its default
     float tolerance;               // cuda: largest difference from FP32, relative to the range
     const char *cache_file;        // timing cache; NULL: none
-    const char *const *keep_fp32;  // names of nodes to leave in FP32
+    const char *const *keep_fp32;  // names of nodes to leave in FP32; tensorrt: then all types are
+                                   // settled here, and TensorRT 10 chooses none (strongly typed)
     int32_t keep_fp32_count;
     int32_t fixed_input_count;
     const osp_tensor *fixed_inputs;  // by name: inputs that determine shapes; copied
@@ -348,7 +349,8 @@ OSP_API osp_status osp_engine_build(osp_engine **out, osp_model *model,
 OSP_API osp_status osp_engine_build_memory(osp_engine **out, osp_runtime *runtime, const void *onnx,
                                            size_t size, const osp_engine_options *options,
                                            osp_error *err);
-// Opens a plan. Checks, in this order: magic (FORMAT), header, version and device (STALE), checksum
+// Opens a plan, one of ours or a bare one of TensorRT, with or without the prefix of Ultralytics; for
+// TensorRT's, UNTRUSTED unless this process built it or `trust` is ON. Checks, in this order: magic (FORMAT), header, version and device (STALE), checksum
 // (CORRUPT), then the meaning of every field (FORMAT). Only device, trust, borrow and progress of
 // the options are read. open_memory copies the bytes unless told to borrow.
 OSP_API osp_status osp_engine_open(osp_engine **out, osp_runtime *runtime, const char *path,
@@ -357,7 +359,8 @@ OSP_API osp_status osp_engine_open_memory(osp_engine **out, osp_runtime *runtime
                                           size_t size, const osp_engine_options *options,
                                           osp_error *err);
 // Opens DIR/<osp_engine_file_name(prefix)>-<hash of model and options> if it is there and fresh,
-// else builds and saves it, under a lock file. `prefix` NULL: the model's file name.
+// else builds and saves it, under a lock file. `prefix` NULL: the model's file name. What TensorRT
+// made is opened without `trust` where DIR is the user's own and has mode 0700; else UNTRUSTED.
 OSP_API osp_status osp_engine_open_cached(osp_engine **out, osp_runtime *runtime,
                                           const char *model_path, const char *dir,
                                           const char *prefix, const osp_engine_options *options,

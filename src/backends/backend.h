@@ -22,8 +22,8 @@ typedef struct osp_whole_request {
     const int32_t *batches;  // rising; one variant each
     int32_t batch_count;
     bool batch_free;
-    osp_precision precision;          // never AUTO
-    const char *const *keep_fp32;     // nodes to leave in FP32
+    osp_precision precision;       // never AUTO
+    const char *const *keep_fp32;  // nodes to leave in FP32
     int32_t keep_fp32_count;
     uint64_t workspace_bytes;  // 0: the smaller of 90 % of the device's memory and what is free
     int32_t level;             // 0: the builder's default
@@ -115,6 +115,7 @@ extern const osp_backend_def osp_backend_reference;
 extern const osp_backend_def osp_backend_cpu;
 extern const osp_backend_def osp_backend_cuda;
 extern const osp_backend_def osp_backend_tensorrt;
+const char *osp_cpu_isa_name(void);  // what this processor has: "avx512_amx", for names of plans
 
 // The plain reference kernel as a tactic, named "ref", for dense plain operands.
 extern const osp_tactic osp_tactic_ref;

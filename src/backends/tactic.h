@@ -9,6 +9,7 @@
 #ifndef OSP_BACKENDS_TACTIC_H
 #define OSP_BACKENDS_TACTIC_H
 
+#include "base/team.h"
 #include "gpu/gpu.h"
 #include "ops/op.h"
 
@@ -44,9 +45,9 @@ typedef struct osp_launch {
     void *const *src;
     void *const *dst;
     const void *packed;
-    void *workspace;  // 64-byte aligned
-    void *session;    // made by `bind`
-    int32_t threads;  // how many may compute
+    void *workspace;      // 64-byte aligned
+    void *session;        // made by `bind`
+    osp_threads threads;  // that may compute
     // On a GPU: all pointers are of the device, and `launch` only enqueues. The thread is in a scope
     // of the device.
     osp_gpu *gpu;
@@ -56,6 +57,7 @@ typedef struct osp_launch {
 typedef struct osp_tactic {
     const char *name;      // algorithm, type, tile, stages
     int32_t pack_version;  // goes up when the packed form changes: older plans become stale
+    bool openmp;           // brings OpenMP's threads with it: then all steps use those
     const char *(*refuse)(const osp_problem *p);  // NULL: accepts; else a constant reason
     // All but launch may be NULL where there is nothing to do.
     osp_status (*prepare)(const osp_problem *p, osp_context *ctx, int32_t threads, void **state,

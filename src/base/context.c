@@ -48,6 +48,7 @@ osp_status osp_context_init(osp_context *ctx, const osp_options *options, osp_er
     atomic_init(&ctx->elements_folded, 0);
     ctx->gpu_calls = NULL;
     ctx->gpus = NULL;
+    ctx->gpu_reason[0] = 0;
     if (pthread_mutex_init(&ctx->log_lock, NULL))
         OSP_FAIL(err, OSP_ERROR_SYSTEM, "a mutex could not be made");
     return OSP_OK;

@@ -18,7 +18,8 @@ typedef struct osp_context {
     pthread_mutex_t log_lock;  // callbacks come one at a time
     atomic_uint_fast64_t bytes_read, nodes_made, elements_folded;
     const struct osp_gpu_calls *gpu_calls;  // NULL: CUDA's own; set before osp_gpus_open
-    struct osp_gpus *gpus;                  // NULL before it
+    struct osp_gpus *gpus;                  // NULL where there are none
+    char gpu_reason[256];                   // why there are none
 } osp_context;
 
 // Checks and copies; `options` may be NULL. On failure nothing needs to be freed.

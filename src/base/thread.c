@@ -44,17 +44,28 @@ osp_status osp_thread_budget_init(osp_thread_budget *budget, int32_t total, osp_
     *budget = (osp_thread_budget){.total = total, .free = total};
     if (pthread_mutex_init(&budget->lock, NULL))
         OSP_FAIL(err, OSP_ERROR_SYSTEM, "a mutex could not be made");
-    if (pthread_cond_init(&budget->freed, NULL)) {
-        pthread_mutex_destroy(&budget->lock);
-        OSP_FAIL(err, OSP_ERROR_SYSTEM, "a condition variable could not be made");
-    }
+    for (int32_t i = 0; i < OSP_BUDGET_QUEUES; i++)
+        if (pthread_cond_init(&budget->freed[i], NULL)) {
+            while (i-- > 0)
+                pthread_cond_destroy(&budget->freed[i]);
+            pthread_mutex_destroy(&budget->lock);
+            OSP_FAIL(err, OSP_ERROR_SYSTEM, "a condition variable could not be made");
+        }
     return OSP_OK;
 }
 
 void osp_thread_budget_free(osp_thread_budget *budget)
 {
-    pthread_cond_destroy(&budget->freed);
+    for (int32_t i = 0; i < OSP_BUDGET_QUEUES; i++)
+        pthread_cond_destroy(&budget->freed[i]);
     pthread_mutex_destroy(&budget->lock);
+}
+
+// Only those in whose queue the next in line waits: the others would wake for nothing, in the way
+// of the threads that compute.
+static void wake_next(osp_thread_budget *budget)
+{
+    pthread_cond_broadcast(&budget->freed[budget->turn % OSP_BUDGET_QUEUES]);
 }
 
 int32_t osp_thread_budget_take(osp_thread_budget *budget, int32_t wanted)
@@ -64,11 +75,11 @@ int32_t osp_thread_budget_take(osp_thread_budget *budget, int32_t wanted)
     pthread_mutex_lock(&budget->lock);
     uint64_t mine = budget->next_turn++;
     while (budget->turn != mine || budget->free < wanted)
-        pthread_cond_wait(&budget->freed, &budget->lock);
+        pthread_cond_wait(&budget->freed[mine % OSP_BUDGET_QUEUES], &budget->lock);
     budget->turn++;
     budget->free -= wanted;
     if (budget->free > 0)  // the next in line may fit beside this one
-        pthread_cond_broadcast(&budget->freed);
+        wake_next(budget);
     pthread_mutex_unlock(&budget->lock);
     return wanted;
 }
@@ -77,7 +88,7 @@ void osp_thread_budget_give(osp_thread_budget *budget, int32_t count)
 {
     pthread_mutex_lock(&budget->lock);
     budget->free += count;
-    pthread_cond_broadcast(&budget->freed);
+    wake_next(budget);
     pthread_mutex_unlock(&budget->lock);
 }
 

@@ -8,9 +8,11 @@
 // Cores this process may run on, hyper-threads counted once; at least 1.
 int32_t osp_physical_cores(void);
 
+enum { OSP_BUDGET_QUEUES = 16 };
+
 typedef struct osp_thread_budget {
     pthread_mutex_t lock;
-    pthread_cond_t freed;
+    pthread_cond_t freed[OSP_BUDGET_QUEUES];  // by turn
     int32_t total, free;
     uint64_t next_turn, turn;  // first come, first served
 } osp_thread_budget;

@@ -235,6 +235,9 @@ int osp_cli_read_lines(const char *path, osp_cli_list *out);
 char *osp_cli_unique(osp_cli_list *taken, const char *name);
 // The engine cache: --cache-dir, XDG_CACHE_HOME/osprey or HOME/.cache/osprey; NULL: none.
 char *osp_cli_cache_dir(const osp_cli_settings *set);
+// Where TensorRT's libraries are: --library-dir, else the folder of its Python packages in the
+// environment that is active, the user's own, or the system's; NULL: none. The caller frees it.
+char *osp_cli_library_dir(const osp_cli_settings *set);
 
 void osp_cli_list_add(osp_cli_list *list, const char *item);
 void osp_cli_list_free(osp_cli_list *list);

@@ -27,12 +27,15 @@ int osp_cli_runtime_open(osp_cli *cli)
     osp_options options = {
         .logger = {log_line, cli, set->quiet ? OSP_LOG_ERROR : level},
         .threads = set->threads,
-        .library_dir = set->library_dir,
     };
+    char *library_dir = osp_cli_library_dir(set);
+    options.library_dir = library_dir;
+    if (library_dir && level >= OSP_LOG_DEBUG && !set->quiet)
+        osp_cli_say("debug: TensorRT is looked for in %s, too", library_dir);
     osp_error err;
-    if (osp_runtime_open(&cli->runtime, &options, &err))
-        return osp_cli_fail(NULL, &err);
-    return OSP_CLI_DONE;
+    osp_status status = osp_runtime_open(&cli->runtime, &options, &err);
+    free(library_dir);
+    return status ? osp_cli_fail(NULL, &err) : OSP_CLI_DONE;
 }
 
 void osp_cli_close(osp_cli *cli)

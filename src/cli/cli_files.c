@@ -187,3 +187,25 @@ char *osp_cli_cache_dir(const osp_cli_settings *set)
         return osp_cli_text("%s/osprey", xdg);
     return home && *home == '/' ? osp_cli_text("%s/.cache/osprey", home) : NULL;
 }
+
+char *osp_cli_library_dir(const osp_cli_settings *set)
+{
+    if (set->library_dir)
+        return osp_cli_text("%s", set->library_dir);
+    const char *active = getenv("VIRTUAL_ENV"), *home = getenv("HOME");
+    static const char tail[] = "lib/python3*/*-packages/tensorrt_libs";
+    char *patterns[] = {active && *active == '/' ? osp_cli_text("%s/%s", active, tail) : NULL,
+                        home && *home == '/' ? osp_cli_text("%s/.local/%s", home, tail) : NULL,
+                        osp_cli_text("/usr/local/%s", tail), osp_cli_text("/usr/%s", tail)};
+    char *found = NULL;
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+        glob_t matches;
+        if (patterns[i] && !found && glob(patterns[i], 0, NULL, &matches) == 0) {
+            // The last: of several Pythons the newest, more or less.
+            found = osp_cli_text("%s", matches.gl_pathv[matches.gl_pathc - 1]);
+            globfree(&matches);
+        }
+        free(patterns[i]);
+    }
+    return found;
+}

@@ -51,7 +51,7 @@ static const option_row rows[] = {
     {"threads", 't', INT, "N", AT(threads), THREADED, 0, 4096, "OSPREY_THREADS",
      "compute threads of all CPU sessions together (default: physical cores)"},
     {"library-dir", 0, TEXT, "DIR", AT(library_dir), THREADED, 0, 0, "OSPREY_LIBRARY_DIR",
-     "where to look for TensorRT after the loader's own path"},
+     "where to look for TensorRT after the loader's own path (default: Python's tensorrt_libs)"},
 
     {"output", 'o', TEXT, "FILE", AT(output), OSP_VERB_BUILD, 0, 0, NULL,
      "the plan to write, or a folder for it (default: by device, here)"},

@@ -160,6 +160,9 @@ static int inspect_plan(osp_cli *cli, const char *file)
     const osp_engine_options options = {.trust = cli->set.trust ? OSP_ON : OSP_AUTO};
     osp_engine *engine = NULL;
     osp_engine_open(&engine, cli->runtime, file, &options, &err);
+    // A bare plan of TensorRT has no header to tell of: what it is, only its library knows.
+    if (!engine && !plan.format)
+        return osp_cli_fail(file, &err);
     if (cli->set.json) {
         osp_cli_json json;
         osp_cli_json_init(&json, stdout);

@@ -1,9 +1,9 @@
-// Detectors: letterbox into the session's own input memory, a run, boxes back to source pixels.
+// Detectors: letterbox into the session's own input memory, a run, boxes back to source pixels. On a
+// GPU all of it happens there (detector_gpu.c), unless an output is of a kind that its kernels lack.
 #include <string.h>
 
 #include "base/half.h"
-#include "engine/session.h"
-#include "vision/postprocess.h"
+#include "engine/detector_gpu.h"
 
 // What must be remembered of a batch in flight.
 typedef struct flight {
@@ -15,6 +15,7 @@ typedef struct flight {
 struct osp_detector {
     osp_engine *engine;
     osp_session *session;
+    osp_detector_gpu *gpu;  // NULL: pixels and boxes are the host's work
     osp_letterboxer *letterboxer;
     osp_postprocess *post;
     osp_arena arena;
@@ -66,6 +67,34 @@ static osp_status find_head(const osp_detector *d, const osp_detector_options *o
     return OSP_OK;
 }
 
+static osp_status open_gpu(osp_detector *d, const osp_head_info *head, osp_error *err)
+{
+    osp_detector_gpu_options options = {.head = *head, .resize = d->resize, .batch = d->batch};
+    osp_postprocess_get_settings(d->post, &options.settings);
+    const char *why = osp_detector_gpu_refuse(d->session, &options);
+    if (!why)
+        return osp_detector_gpu_open(&d->gpu, d->session, &options, err);
+    if (osp_session_on_gpu(d->session))
+        osp_log(&d->engine->runtime->ctx, OSP_LOG_WARNING,
+                "pixels and boxes are handled on the host, which costs time: %s", why);
+    return OSP_OK;
+}
+
+static osp_status open_host(osp_detector *d, osp_error *err)
+{
+    const osp_engine *engine = d->engine;
+    const bool half = engine->inputs->dtype == OSP_DTYPE_FLOAT16;
+    OSP_TRY(osp_letterboxer_open(&d->letterboxer, &engine->runtime->ctx, engine->facts.width,
+                                 engine->facts.height, err));
+    d->outputs = osp_arena_array(&d->arena, (size_t)engine->info.outputs, sizeof *d->outputs);
+    if (half)
+        d->pixels = osp_arena_array(&d->arena, 3 * (size_t)engine->facts.width,
+                                    (size_t)engine->facts.height * sizeof *d->pixels);
+    if (!d->outputs || (half && !d->pixels))
+        OSP_FAIL_MEMORY(err);
+    return OSP_OK;
+}
+
 static osp_status open_parts(osp_detector *d, const osp_detector_options *o, osp_error *err)
 {
     const osp_engine *engine = d->engine;
@@ -86,16 +115,13 @@ static osp_status open_parts(osp_detector *d, const osp_detector_options *o, osp
         .class_count = o->class_count,
     };
     OSP_TRY(osp_postprocess_open(&d->post, ctx, &post, err));
-    OSP_TRY(
-        osp_letterboxer_open(&d->letterboxer, ctx, engine->facts.width, engine->facts.height, err));
     OSP_TRY(osp_session_open(&d->session, d->engine, &o->session, err));
     d->batch = engine->info.batch_max > 0 ? engine->info.batch_max : 1;
-    d->outputs = osp_arena_array(&d->arena, (size_t)engine->info.outputs, sizeof *d->outputs);
+    OSP_TRY(open_gpu(d, &head, err));
+    if (!d->gpu)
+        OSP_TRY(open_host(d, err));
     d->flights = osp_arena_array(&d->arena, (size_t)d->session->depth, sizeof *d->flights);
-    if (engine->inputs->dtype == OSP_DTYPE_FLOAT16)
-        d->pixels = osp_arena_array(&d->arena, 3 * (size_t)engine->facts.width,
-                                    (size_t)engine->facts.height * sizeof *d->pixels);
-    if (!d->outputs || !d->flights || (engine->inputs->dtype == OSP_DTYPE_FLOAT16 && !d->pixels))
+    if (!d->flights)
         OSP_FAIL_MEMORY(err);
     for (int32_t i = 0; i < d->session->depth; i++) {
         d->flights[i].geometry = osp_arena_array(&d->arena, (size_t)d->batch,
@@ -154,6 +180,9 @@ void osp_detector_close(osp_detector **detector)
     osp_detector *d = *detector;
     *detector = NULL;
     osp_mem *mem = &d->engine->runtime->ctx.mem;
+    osp_detector_gpu *gpu = d->gpu;
+    osp_session_wait_all(d->session);
+    osp_detector_gpu_close(&gpu);
     osp_session_close(&d->session);
     osp_letterboxer_close(&d->letterboxer);
     osp_postprocess_close(&d->post);
@@ -178,22 +207,19 @@ static osp_status put_image(osp_detector *d, const osp_image *image, void *input
     return OSP_OK;
 }
 
-osp_status osp_detector_enqueue(osp_detector *d, const osp_image *images, int32_t n,
-                                osp_ticket *ticket, osp_error *err)
+static flight *flight_of(osp_detector *d, osp_ticket ticket)
 {
-    osp_error_clear(err);
-    if (!d || !images || !ticket)
-        OSP_FAIL(err, OSP_ERROR_ARGUMENT, "osp_detector_enqueue: an argument is NULL");
-    *ticket = 0;
-    if (n < 1 || n > d->batch)
-        OSP_FAIL(err, OSP_ERROR_ARGUMENT, "%d images: the engine takes 1 to %d at once", n,
-                 d->batch);
+    return d->flights + (ticket - 1) % (uint64_t)d->session->depth;
+}
+
+static osp_status enqueue_host(osp_detector *d, const osp_image *images, int32_t n,
+                               osp_ticket *ticket, osp_error *err)
+{
     void *input = osp_session_input_memory(d->session, 0);
     if (!input)
         OSP_FAIL(err, OSP_ERROR_BUSY, "all %d slots are taken: wait for a ticket",
                  d->session->depth);
-    double start = osp_time_us();
-    flight *f = d->flights + (d->session->next_ticket - 1) % (uint64_t)d->session->depth;
+    flight *f = flight_of(d, d->session->next_ticket);
     for (int32_t i = 0; i < n; i++) {
         osp_status status = put_image(d, images + i, input, i, f->geometry + i, err);
         if (status) {
@@ -210,27 +236,61 @@ osp_status osp_detector_enqueue(osp_detector *d, const osp_image *images, int32_
                      osp_dtype_bytes(in.dtype);
         memset((char *)input + (size_t)n * row, 0, (size_t)(d->batch - n) * row);
     }
+    return osp_session_enqueue(d->session, &in, 1, NULL, 0, ticket, err);
+}
+
+osp_status osp_detector_enqueue(osp_detector *d, const osp_image *images, int32_t n,
+                                osp_ticket *ticket, osp_error *err)
+{
+    osp_error_clear(err);
+    if (!d || !images || !ticket)
+        OSP_FAIL(err, OSP_ERROR_ARGUMENT, "osp_detector_enqueue: an argument is NULL");
+    *ticket = 0;
+    if (n < 1 || n > d->batch)
+        OSP_FAIL(err, OSP_ERROR_ARGUMENT, "%d images: the engine takes 1 to %d at once", n,
+                 d->batch);
+    const double start = osp_time_us();
+    OSP_TRY(d->gpu ? osp_detector_gpu_enqueue(d->gpu, images, n, ticket, err)
+                   : enqueue_host(d, images, n, ticket, err));
+    flight *f = flight_of(d, *ticket);
     f->n = n;
     f->pre_us = osp_time_us() - start;
-    return osp_session_enqueue(d->session, &in, 1, NULL, 0, ticket, err);
+    return OSP_OK;
+}
+
+static osp_status collect_host(osp_detector *d, const flight *f, osp_ticket ticket,
+                               int64_t timeout_ms, int32_t first, osp_detection *out,
+                               size_t capacity, size_t *count, double *post_us, osp_error *err)
+{
+    const int32_t outputs = d->engine->info.outputs;
+    memset(d->outputs, 0, (size_t)outputs * sizeof *d->outputs);
+    OSP_TRY(osp_session_wait(d->session, ticket, timeout_ms, d->outputs, outputs, err));
+    const double start = osp_time_us();
+    const osp_status status = osp_postprocess_run(d->post, d->outputs, outputs, f->n, f->geometry,
+                                                  first, out, capacity, count, err);
+    *post_us = osp_time_us() - start;
+    return status;
 }
 
 // `first`: index of the batch's first image; boxes are appended at out[*count].
 static osp_status collect(osp_detector *d, osp_ticket ticket, int64_t timeout_ms, int32_t first,
                           osp_detection *out, size_t capacity, size_t *count, osp_error *err)
 {
-    flight *f = d->flights + (ticket - 1) % (uint64_t)d->session->depth;
-    int32_t outputs = d->engine->info.outputs;
-    memset(d->outputs, 0, (size_t)outputs * sizeof *d->outputs);
-    OSP_TRY(osp_session_wait(d->session, ticket, timeout_ms, d->outputs, outputs, err));
-    double start = osp_time_us();
-    osp_status status = osp_postprocess_run(d->post, d->outputs, outputs, f->n, f->geometry, first,
-                                            out, capacity, count, err);
+    const flight *f = flight_of(d, ticket);
+    osp_status status;
+    double post_us = 0;
+    if (d->gpu) {
+        OSP_TRY(osp_session_wait(d->session, ticket, timeout_ms, NULL, 0, err));
+        status = osp_detector_gpu_collect(d->gpu, ticket, f->n, first, out, capacity, count, err);
+    } else {
+        status = collect_host(d, f, ticket, timeout_ms, first, out, capacity, count, &post_us, err);
+    }
     osp_run_stats stats;
     osp_session_stats(d->session, &stats);
     d->stats.pre_us += f->pre_us;
+    d->stats.copy_us += stats.copy_us;
     d->stats.infer_us += stats.infer_us;
-    d->stats.post_us += osp_time_us() - start;
+    d->stats.post_us += post_us;
     d->stats.variant = stats.variant;
     d->stats.n += f->n;
     return status;
@@ -255,13 +315,27 @@ osp_status osp_detector_run(osp_detector *d, const osp_image *images, int32_t n,
         OSP_FAIL(err, OSP_ERROR_ARGUMENT, "osp_detector_run: an argument is NULL or negative");
     *count = 0;
     d->stats = (osp_run_stats){0};
-    for (int32_t first = 0; first < n; first += d->batch) {
-        int32_t rest = n - first < d->batch ? n - first : d->batch;
-        osp_ticket ticket;
-        OSP_TRY(osp_detector_enqueue(d, images + first, rest, &ticket, err));
-        OSP_TRY(collect(d, ticket, -1, first, out, capacity, count, err));
+    // As many batches in flight as there are slots; results in their order.
+    osp_status status = OSP_OK;
+    int32_t started = 0, finished = 0;  // images
+    const osp_ticket base = d->session->next_ticket;
+    while (!status && finished < n) {
+        const int32_t rest = n - started < d->batch ? n - started : d->batch;
+        osp_ticket ticket = base + (uint64_t)(finished / d->batch);
+        const int32_t flying = (started - finished + d->batch - 1) / d->batch;
+        if (rest && flying < d->session->depth) {
+            status = osp_detector_enqueue(d, images + started, rest, &ticket, err);
+            started += status ? 0 : rest;
+            if (status != OSP_ERROR_BUSY || !flying)  // the caller's own tickets may take slots
+                continue;
+            ticket = base + (uint64_t)(finished / d->batch);
+        }
+        status = collect(d, ticket, -1, finished, out, capacity, count, err);
+        finished += d->batch;
     }
-    return OSP_OK;
+    if (status)  // what still runs borrows the images
+        osp_session_wait_all(d->session);
+    return status;
 }
 
 void osp_detector_stats(const osp_detector *d, osp_run_stats *out)

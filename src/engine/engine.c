@@ -201,8 +201,6 @@ osp_status osp_engine_describe(osp_engine *engine, osp_error *err)
         if (bytes > info->activation_bytes)
             info->activation_bytes = bytes;
     }
-    if (!engine->facts.reason)
-        engine->facts.reason = "";
     return read_names(engine, osp_graph_meta(g, "names"), err);
 }
 

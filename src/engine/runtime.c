@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backends/backend.h"
 #include "base/size.h"
 #include "gpu/gpu.h"
 
@@ -30,12 +31,33 @@ void osp_runtime_release(osp_runtime *runtime)
         return;
     // The runtime lies in memory of its own allocator: keep that until the block is gone.
     pthread_mutex_destroy(&runtime->trusted.lock);
+    pthread_mutex_destroy(&runtime->team_lock);
     osp_thread_budget_free(&runtime->budget);
     osp_gpus_close(&runtime->ctx);
     osp_context_free(&runtime->ctx);
     osp_mem mem;
     osp_mem_init(&mem, &runtime->ctx.mem.fn);
     osp_mem_free(&mem, runtime);
+}
+
+osp_status osp_runtime_join_team(osp_runtime *runtime, osp_error *err)
+{
+    osp_status status = OSP_OK;
+    pthread_mutex_lock(&runtime->team_lock);
+    if (!runtime->team)
+        status = osp_team_open(&runtime->team, &runtime->ctx, runtime->threads, err);
+    if (!status)
+        runtime->team_users++;
+    pthread_mutex_unlock(&runtime->team_lock);
+    return status;
+}
+
+void osp_runtime_leave_team(osp_runtime *runtime)
+{
+    pthread_mutex_lock(&runtime->team_lock);
+    if (--runtime->team_users == 0)
+        osp_team_close(&runtime->team);
+    pthread_mutex_unlock(&runtime->team_lock);
 }
 
 void osp_device_set_memory(osp_device_info *device, uint64_t total, uint64_t available)
@@ -67,17 +89,7 @@ static void describe_cpu(osp_device_info *device)
     long page = sysconf(_SC_PAGESIZE);
     osp_device_set_memory(device, pages > 0 ? (uint64_t)pages * (uint64_t)page : 0,
                           available > 0 ? (uint64_t)available * (uint64_t)page : 0);
-    const char *isa = "generic";
-#if defined(__x86_64__)
-    isa = "sse2";
-    if (__builtin_cpu_supports("avx2"))
-        isa = "avx2";
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw"))
-        isa = "avx512";
-    if (__builtin_cpu_supports("avx512bf16"))
-        isa = "avx512_bf16";
-#endif
-    snprintf(device->isa, sizeof device->isa, "%s", isa);
+    snprintf(device->isa, sizeof device->isa, "%s", osp_cpu_isa_name());
 }
 
 // GPUs first, then the CPU, which says why there is no GPU.
@@ -128,9 +140,13 @@ osp_status osp_runtime_open_with(osp_runtime **out, const osp_options *options,
     status = osp_thread_budget_init(&runtime->budget, runtime->threads, err);
     if (status)
         goto fail_context;
-    if (pthread_mutex_init(&runtime->trusted.lock, NULL)) {
+    if (pthread_mutex_init(&runtime->team_lock, NULL)) {
         status = osp_error_set(err, OSP_ERROR_SYSTEM, "a mutex could not be made");
         goto fail_budget;
+    }
+    if (pthread_mutex_init(&runtime->trusted.lock, NULL)) {
+        status = osp_error_set(err, OSP_ERROR_SYSTEM, "a mutex could not be made");
+        goto fail_team;
     }
     runtime->ctx.gpu_calls = calls;
     status = osp_gpus_open(&runtime->ctx, err);
@@ -142,6 +158,8 @@ osp_status osp_runtime_open_with(osp_runtime **out, const osp_options *options,
 
 fail_trusted:
     pthread_mutex_destroy(&runtime->trusted.lock);
+fail_team:
+    pthread_mutex_destroy(&runtime->team_lock);
 fail_budget:
     osp_thread_budget_free(&runtime->budget);
 fail_context:

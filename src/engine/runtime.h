@@ -4,6 +4,7 @@
 #define OSP_ENGINE_RUNTIME_H
 
 #include "base/context.h"
+#include "base/team.h"
 #include "base/thread.h"
 
 enum { OSP_MAX_DEVICES = 64, OSP_TRUSTED_PLANS = 64 };
@@ -20,6 +21,9 @@ struct osp_runtime {
     atomic_int references;
     osp_thread_budget budget;
     int32_t threads;
+    pthread_mutex_t team_lock;
+    osp_team *team;  // of all CPU sessions, which take turns; there while there is one
+    int32_t team_users;
     int32_t device_count;
     osp_device_info devices[OSP_MAX_DEVICES];
     osp_trust_list trusted;
@@ -34,6 +38,9 @@ osp_status osp_runtime_open_with(osp_runtime **out, const osp_options *options,
 osp_context *osp_runtime_context(osp_runtime *runtime);
 osp_runtime *osp_runtime_retain(osp_runtime *runtime);
 void osp_runtime_release(osp_runtime *runtime);
+// One more session computes by the team, and one less: the first makes it, the last closes it.
+osp_status osp_runtime_join_team(osp_runtime *runtime, osp_error *err);
+void osp_runtime_leave_team(osp_runtime *runtime);
 
 // Memory that osp_host_free takes, and that is not page-locked: for what no device reads.
 void *osp_host_alloc_plain(osp_runtime *runtime, size_t bytes);

@@ -345,7 +345,8 @@ osp_status osp_session_enqueue_device(osp_session *s, int32_t n, osp_ticket *tic
     slot->n = n;
     slot->variant = choose_variant(s->engine, n);
     OSP_TRY(s->ops->begin(slot, err));
-    return start(slot, true, ticket, err);
+    OSP_TRY(s->ops->put(slot, err));
+    return start(slot, false, ticket, err);
 }
 
 static osp_slot *slot_of(osp_session *s, osp_ticket ticket)
@@ -423,6 +424,16 @@ osp_status osp_session_wait(osp_session *s, osp_ticket ticket, int64_t timeout_m
         status = finish(slot, outputs, output_count, err);
     slot->taken = false;
     return status;
+}
+
+void osp_session_wait_all(osp_session *s)
+{
+    osp_error ignored;
+    for (int32_t i = 0; s && i < s->depth; i++) {
+        if (s->slots[i].taken)
+            (void)s->ops->wait(s->slots + i, -1, &ignored);
+        s->slots[i].taken = false;
+    }
 }
 
 osp_status osp_session_poll(osp_session *s, osp_ticket ticket)

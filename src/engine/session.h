@@ -1,5 +1,6 @@
 // A session: slots in flight, and the memory to run an engine. session.c has what all sessions share
-// (matching the caller's tensors, tickets); session_cpu.c and session_gpu.c move data and run.
+// (matching the caller's tensors, tickets); session_cpu.c, session_gpu.c and session_moves.c move data
+// and run.
 // Thread rule: one thread at a time; the worker of a CPU session is the session's own.
 #ifndef OSP_ENGINE_SESSION_H
 #define OSP_ENGINE_SESSION_H
@@ -15,7 +16,7 @@ typedef struct osp_slot {
     bool taken;
     osp_ticket ticket;
     int32_t variant, n;
-    char **staged;  // by io (inputs, then outputs): host memory of the slot, for the largest variant
+    char **staged;  // by io (inputs, then outputs): the slot's host memory, for any variant
     double infer_us, copy_us;
     union {
         struct osp_cpu_slot *cpu;
@@ -28,8 +29,9 @@ typedef struct osp_session_ops {
     osp_status (*open)(osp_session *session, const osp_session_options *options, osp_error *err);
     void (*close)(osp_session *session);  // after a failed open, too
     osp_status (*bind)(osp_session *session, int32_t io, osp_error *err);  // s->bound[io]; NULL: ok
-    // One after another for each run: begin, the inputs, the outputs that were named, start.
+    // One after another for each run: begin, the inputs (or put), the outputs that were named, start.
     osp_status (*begin)(osp_slot *slot, osp_error *err);
+    osp_status (*put)(osp_slot *slot, osp_error *err);  // all inputs, by the hook; NULL: no hooks
     osp_status (*take_input)(osp_slot *slot, const osp_tensor *t, int32_t io, osp_error *err);
     osp_status (*take_output)(osp_slot *slot, const osp_tensor *t, int32_t io, osp_error *err);
     // `all`: no output was named, so any may be asked for later.
@@ -79,6 +81,9 @@ bool osp_session_io_largest(const osp_engine *engine, int32_t io, size_t *bytes)
 osp_status osp_session_check_room(const osp_engine *engine, const osp_tensor *t, int32_t io,
                                   size_t bytes, osp_error *err);
 
+// Waits for all tickets, and gives their slots free: for an end in the middle.
+void osp_session_wait_all(osp_session *session);
+
 // Memory of the slot that the next enqueue will take, for input `i`: the detector writes pixels
 // straight into it. Host memory, pinned where there is a GPU. NULL when all slots are taken.
 void *osp_session_input_memory(osp_session *session, int32_t i);
@@ -92,24 +97,22 @@ osp_gpu *osp_session_device(const osp_session *session);
 // Device addresses, the same for the life of the session: they may be baked into graphs.
 void *osp_session_device_input(const osp_session *session, int32_t slot, int32_t i);
 void *osp_session_device_output(const osp_session *session, int32_t slot, int32_t i);
-osp_gpu_stream osp_session_compute_stream(const osp_session *session);
-osp_gpu_stream osp_session_copy_in_stream(const osp_session *session);
-
-// Work on the compute stream before and after the network, part of the graph where there is one: so
-// it may depend on slot and variant, and on device memory, but on nothing else that changes. Called
-// between osp_gpu_enter and osp_gpu_leave.
+// What a detector adds to a run.
 typedef struct osp_session_hooks {
-    osp_status (*before)(void *user, int32_t slot, int32_t variant, osp_gpu_stream stream,
-                         osp_error *err);
+    // Puts n rows into the slot's device input by work on `stream` (the copy-in stream, after the
+    // caller's). Not part of a graph: it may depend on anything.
+    osp_status (*put)(void *user, int32_t slot, int32_t n, osp_gpu_stream stream, osp_error *err);
+    // Work behind the network on the compute stream, part of the graph where there is one: so it may
+    // depend on slot and variant, and on device memory, but on nothing else that changes.
     osp_status (*after)(void *user, int32_t slot, int32_t variant, osp_gpu_stream stream,
                         osp_error *err);
     void *user;
-    bool keep_outputs;  // outputs stay on the device: only those that are named are copied
 } osp_session_hooks;
-// Before the first enqueue; NULL takes them away. Graphs are captured anew.
+// Both are called between osp_gpu_enter and osp_gpu_leave. Before the first enqueue; NULL takes
+// them away. Graphs are captured anew.
 void osp_session_set_hooks(osp_session *session, const osp_session_hooks *hooks);
-// Starts a run of `n` rows whose inputs the hooks (or work on the copy-in stream that was enqueued
-// before) put into the slot's device memory. BUSY: all slots are taken.
+// Starts a run of `n` rows that the hook `put` brings; outputs stay on the device. BUSY: all slots
+// are taken.
 osp_status osp_session_enqueue_device(osp_session *session, int32_t n, osp_ticket *ticket,
                                       osp_error *err);
 

@@ -17,6 +17,7 @@ typedef struct osp_cpu_session {
     void *memory;                             // activations and workspace of the largest variant
     osp_binding *bindings[OSP_MAX_VARIANTS];  // by variant
     osp_worker *worker;
+    bool in_team;  // has joined the runtime's
 } cpu_session;
 
 // The worker's part.
@@ -28,7 +29,8 @@ static void run_slot(void *user)
     osp_runtime *runtime = s->engine->runtime;
     int32_t threads = osp_thread_budget_take(&runtime->budget, runtime->threads);
     double start = osp_time_us();
-    own->status = osp_binding_run(s->own.cpu->bindings[slot->variant], own->io, threads,
+    own->status = osp_binding_run(s->own.cpu->bindings[slot->variant], own->io,
+                                  (osp_threads){threads, runtime->team},
                                   s->profile ? s->step_us[slot->variant] : NULL, &own->error);
     slot->infer_us = osp_time_us() - start;
     osp_thread_budget_give(&runtime->budget, threads);
@@ -83,6 +85,10 @@ static osp_status open_cpu(osp_session *s, const osp_session_options *options, o
     for (int32_t v = 0; v < c->variant_count; v++)
         OSP_TRY(osp_variant_bind(&s->own.cpu->bindings[v], c, c->variants + v, s->own.cpu->memory,
                                  err));
+    if (c->backend->set_threads) {
+        OSP_TRY(osp_runtime_join_team(s->engine->runtime, err));
+        s->own.cpu->in_team = true;
+    }
     return osp_worker_open(&s->own.cpu->worker, &s->engine->runtime->ctx, s->depth, err);
 }
 
@@ -91,6 +97,8 @@ static void close_cpu(osp_session *s)
     if (!s->own.cpu)
         return;
     osp_worker_close(&s->own.cpu->worker);
+    if (s->own.cpu->in_team)
+        osp_runtime_leave_team(s->engine->runtime);
     for (int32_t v = 0; v < s->engine->compiled.variant_count; v++)
         osp_binding_free(&s->own.cpu->bindings[v]);
     osp_mem_free(&s->engine->runtime->ctx.mem, s->own.cpu->memory);

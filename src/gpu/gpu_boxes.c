@@ -161,7 +161,11 @@ osp_status osp_gpu_boxes_enqueue(osp_gpu_boxes *b, const osp_gpu_boxes_run *run,
     if (run->n < 1 || run->n > b->options.batch || !run->boxes || !run->fits || !run->result ||
         (b->options.head == OSP_HEAD_DETR_PAIR && !run->scores))
         OSP_FAIL(err, OSP_ERROR_ARGUMENT, "boxes: %d images, or an address is missing", run->n);
+    if (run->rows < 0 || run->rows > b->options.rows)
+        OSP_FAIL(err, OSP_ERROR_ARGUMENT, "boxes: %lld rows: at most %lld were said",
+                 (long long)run->rows, (long long)b->options.rows);
     osp_boxes_args args = b->args;
+    args.rows = run->rows ? (int32_t)run->rows : args.rows;
     args.boxes = run->boxes;
     args.scores = run->scores;
     args.fits = run->fits;

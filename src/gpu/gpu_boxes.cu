@@ -199,7 +199,7 @@ template <typename T> __global__ void __launch_bounds__(SCAN) scan(const osp_box
 
 // ---- sort and merge -----------------------------------------------------------------------------
 
-__global__ void __launch_bounds__(THREADS) sort(const osp_boxes_args a)
+__global__ void __launch_bounds__(THREADS, 1) sort(const osp_boxes_args a)
 {
     __shared__ uint64_t keys[CHUNK];
     const int image = blockIdx.y, begin = blockIdx.x * CHUNK, thread = threadIdx.x;
@@ -458,7 +458,7 @@ __device__ int keep_unsuppressed(Tile &t, const osp_boxes_args &a, int image, in
     return kept;
 }
 
-template <typename T> __global__ void __launch_bounds__(THREADS) keep(const osp_boxes_args a)
+template <typename T> __global__ void __launch_bounds__(THREADS, 1) keep(const osp_boxes_args a)
 {
     __shared__ Tile tile;
     const int image = blockIdx.x, count = min(a.counts[image], a.limit);

@@ -20,7 +20,7 @@ typedef struct osp_gpu_boxes_options {
     osp_head head;    // END2END to DETR_PAIR
     osp_dtype dtype;  // of the outputs: FLOAT32 or FLOAT16
     int32_t batch;    // images of a run, at most
-    int64_t rows;     // K or A
+    int64_t rows;     // K or A, or the most there can be
     int32_t classes;  // of YOLO8, YOLO5, DETR_PAIR
     int32_t input_w, input_h;
     float score_threshold, iou_threshold;
@@ -45,6 +45,7 @@ typedef struct osp_gpu_boxes_run {
     const void *boxes;   // dense, of the head's shape, n images or more
     const void *scores;  // DETR_PAIR: the logits
     int32_t n;
+    int64_t rows;             // 0: as many as were opened for; else at most that
     const osp_gpu_fit *fits;  // n: where each image lies in the input
     void *result;             // osp_gpu_boxes_result_bytes: device memory, or pinned, which saves
                               // the copy: the kernels write what was kept and nothing else

@@ -8,11 +8,12 @@
 enum { CC_MIN = 80, DEVICES_MAX = 63, UNKNOWN_MEMORY_SHIFT = 31 };
 
 // Why CUDA counts no devices. `driver` 0: no driver.
-static void explain(struct osp_gpus *gpus, int error, int driver, int runtime)
+static void explain(osp_context *ctx, const osp_gpu_calls *calls, int error, int driver,
+                    int runtime)
 {
-    char *text = gpus->reason;
-    const size_t size = sizeof gpus->reason;
-    if (!osp_gpu_built() && gpus->calls == osp_gpu_calls_real())
+    char *text = ctx->gpu_reason;
+    const size_t size = sizeof ctx->gpu_reason;
+    if (!osp_gpu_built() && calls == osp_gpu_calls_real())
         snprintf(text, size, "this library was built without CUDA");
     else if (error == OSP_CUDA_OLD_DRIVER && driver == 0)
         snprintf(text, size, "no NVIDIA driver is loaded");
@@ -31,7 +32,7 @@ static void explain(struct osp_gpus *gpus, int error, int driver, int runtime)
         snprintf(text, size, "no NVIDIA GPU is there, or CUDA_VISIBLE_DEVICES hides it");
     else
         snprintf(text, size, "CUDA does not start: %s (CUDA error %d)",
-                 gpus->calls->error_text(gpus->calls->user, error), error);
+                 calls->error_text(calls->user, error), error);
 }
 
 static void describe(osp_gpu *gpu, int32_t ordinal)
@@ -66,27 +67,21 @@ static void describe(osp_gpu *gpu, int32_t ordinal)
 
 osp_status osp_gpus_open(osp_context *ctx, osp_error *err)
 {
-    struct osp_gpus *gpus = osp_mem_calloc(&ctx->mem, 1, sizeof *gpus);
-    if (!gpus)
-        OSP_FAIL_MEMORY(err);
     const osp_gpu_calls *calls = ctx->gpu_calls ? ctx->gpu_calls : osp_gpu_calls_real();
-    gpus->calls = calls;
     int count = 0, driver = 0, runtime = 0;
     const int error = calls->device_count(calls->user, &count);
     if (error || count < 1) {
         if (calls->versions(calls->user, &driver, &runtime))
             driver = 0;
         calls->last_error(calls->user);
-        explain(gpus, error, driver, runtime);
-        ctx->gpus = gpus;
+        explain(ctx, calls, error, driver, runtime);
         return OSP_OK;
     }
     count = count < DEVICES_MAX ? count : DEVICES_MAX;
-    gpus->gpu = osp_mem_calloc(&ctx->mem, (size_t)count, sizeof *gpus->gpu);
-    if (!gpus->gpu) {
-        osp_mem_free(&ctx->mem, gpus);
+    struct osp_gpus *gpus = osp_mem_calloc(&ctx->mem, 1,
+                                           sizeof *gpus + (size_t)count * sizeof *gpus->gpu);
+    if (!gpus)
         OSP_FAIL_MEMORY(err);
-    }
     for (int32_t i = 0; i < count; i++) {
         osp_gpu *gpu = gpus->gpu + i;
         gpu->ctx = ctx;
@@ -100,9 +95,6 @@ osp_status osp_gpus_open(osp_context *ctx, osp_error *err)
 
 void osp_gpus_close(osp_context *ctx)
 {
-    if (!ctx->gpus)
-        return;
-    osp_mem_free(&ctx->mem, ctx->gpus->gpu);
     osp_mem_free(&ctx->mem, ctx->gpus);
     ctx->gpus = NULL;
 }
@@ -114,7 +106,7 @@ int32_t osp_gpu_count(const osp_context *ctx)
 
 const char *osp_gpu_reason(const osp_context *ctx)
 {
-    return ctx->gpus ? ctx->gpus->reason : "the devices were not looked for";
+    return ctx->gpu_reason;
 }
 
 osp_status osp_gpu_get(osp_context *ctx, int32_t ordinal, osp_gpu **out, osp_error *err)

@@ -15,10 +15,8 @@ struct osp_gpu {
 };
 
 struct osp_gpus {
-    const osp_gpu_calls *calls;
     int32_t count;
-    char reason[256];
-    osp_gpu *gpu;  // `count` of them
+    osp_gpu gpu[];  // `count` of them
 };
 
 // Turns CUDA's answer to `call` into a status; a sticky error marks the device lost.

@@ -96,3 +96,75 @@ osp_status osp_gpu_letterbox_run(osp_gpu *gpu, const osp_gpu_letterbox *job, osp
     }
     return OSP_OK;
 }
+
+static size_t plane_rows(const osp_image *image, int plane)
+{
+    return plane == 0 ? (size_t)image->height : ((size_t)image->height + 1) / 2;
+}
+
+// From the start of a plane to that of the next.
+static size_t plane_bytes(const osp_image *image, int plane)
+{
+    enum { LINE = 256 };
+    const size_t bytes = osp_image_row_bytes(image, plane) * plane_rows(image, plane);
+    return (bytes + LINE - 1) / LINE * LINE;
+}
+
+size_t osp_gpu_image_bytes(const osp_image *image)
+{
+    size_t bytes = 0;
+    for (int p = 0; p < osp_pixel_planes(image->format); p++)
+        bytes += plane_bytes(image, p);
+    return bytes;
+}
+
+// Describes the image as it will lie at `device`, and one of its planes here.
+typedef struct packed_plane {
+    size_t at, row, rows, pitch;  // bytes into the packed image; rows of the source
+} packed_plane;
+
+static int32_t place_planes(const osp_image *image, uint8_t *device, osp_image *out,
+                            packed_plane planes[3])
+{
+    const int32_t count = osp_pixel_planes(image->format);
+    size_t at = 0;
+    *out = *image;
+    out->place = OSP_PLACE_DEVICE;
+    out->owner = NULL;
+    for (int p = 0; p < count; p++) {
+        const size_t row = osp_image_row_bytes(image, p);
+        const size_t pitch = image->pitch_bytes[p] ? image->pitch_bytes[p] : row;
+        planes[p] = (packed_plane){at, row, plane_rows(image, p), pitch};
+        out->plane[p] = device + at;
+        out->pitch_bytes[p] = 0;
+        at += plane_bytes(image, p);
+    }
+    return count;
+}
+
+void osp_gpu_image_pack(const osp_image *image, uint8_t *staging, uint8_t *device, osp_image *out)
+{
+    packed_plane planes[3];
+    const int32_t count = place_planes(image, device, out, planes);
+    for (int32_t i = 0; i < count; i++) {
+        const packed_plane *p = planes + i;
+        if (p->pitch == p->row)
+            memcpy(staging + p->at, image->plane[i], p->row * p->rows);
+        else
+            for (size_t y = 0; y < p->rows; y++)
+                memcpy(staging + p->at + y * p->row, image->plane[i] + y * p->pitch, p->row);
+    }
+}
+
+osp_status osp_gpu_image_copy(osp_gpu *gpu, const osp_image *image, uint8_t *device, osp_image *out,
+                              osp_gpu_stream stream, osp_error *err)
+{
+    packed_plane planes[3];
+    const int32_t count = place_planes(image, device, out, planes);
+    for (int32_t i = 0; i < count; i++) {
+        const packed_plane *p = planes + i;
+        OSP_TRY(osp_gpu_copy_rows(gpu, device + p->at, p->row, image->plane[i], p->pitch, p->row,
+                                  p->rows, stream, err));
+    }
+    return OSP_OK;
+}

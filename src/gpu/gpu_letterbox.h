@@ -21,4 +21,14 @@ typedef struct osp_gpu_letterbox {
 osp_status osp_gpu_letterbox_run(osp_gpu *gpu, const osp_gpu_letterbox *job, osp_gpu_stream stream,
                                  osp_error *err);
 
+// Host pixels on their way to the device: rows packed, each plane on a line of its own. The bytes
+// that a checked image takes so.
+size_t osp_gpu_image_bytes(const osp_image *image);
+// Copies the pixels to `staging` and describes them in `out` as they will lie at `device`, once those
+// bytes have been copied there.
+void osp_gpu_image_pack(const osp_image *image, uint8_t *staging, uint8_t *device, osp_image *out);
+// The same for page-locked pixels, which need no staging: enqueues the copy to `device` (scope).
+osp_status osp_gpu_image_copy(osp_gpu *gpu, const osp_image *image, uint8_t *device, osp_image *out,
+                              osp_gpu_stream stream, osp_error *err);
+
 #endif

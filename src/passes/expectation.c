@@ -3,7 +3,8 @@
 //     x N,4,16,A -> Transpose to N,16,4,A -> Softmax over 16 -> Conv 16:1, 1x1      (N,1,4,A)
 //     =>   x -> Softmax over 16 -> MatMul(weights 1,16) -> Reshape                  (N,1,4,A)
 //
-// No bias, one group; the softmax and the transposed value are read by nobody else.
+// No bias, one group; the softmax and the transposed value are read by nobody else. A Cast before the
+// softmax, as it stands in low precision, stays before it.
 #include <string.h>
 
 #include "ops/conv.h"
@@ -35,8 +36,8 @@ static bool swaps_middle(const osp_node *node)
     return !memcmp(a->resolved_perm, wanted, sizeof wanted);
 }
 
-static osp_status rewrite(osp_graph *graph, osp_node *softmax, osp_vid x, size_t conv,
-                          osp_error *err)
+static osp_status rewrite(osp_graph *graph, osp_node *softmax, osp_node *cast, osp_vid x,
+                          size_t conv, osp_error *err)
 {
     const osp_shape whole = graph->values[x].shape;  // N,4,16,A
     const osp_shape result = graph->values[graph->nodes[conv].outputs[0]].shape;
@@ -53,6 +54,13 @@ static osp_status rewrite(osp_graph *graph, osp_node *softmax, osp_vid x, size_t
     if (left == OSP_NO_VALUE || shape == OSP_NO_VALUE || likely == OSP_NO_VALUE ||
         sum == OSP_NO_VALUE)
         OSP_FAIL_MEMORY(err);
+    if (cast) {
+        const osp_vid wide = osp_edit_value(graph, OSP_DTYPE_FLOAT32, &whole);
+        if (wide == OSP_NO_VALUE)
+            OSP_FAIL_MEMORY(err);
+        cast->inputs[0] = x;
+        cast->outputs[0] = x = wide;
+    }
     const osp_softmax_attrs over = {.axis = 2};
     softmax->outputs[0] = likely;
     OSP_TRY(osp_edit_become(graph, softmax, "", "Softmax", &x, 1, &over, err));
@@ -79,9 +87,11 @@ osp_status osp_pass_expectation(osp_graph *graph, const osp_pass_options *option
         if (!softmax || ((const osp_softmax_attrs *)softmax->attrs)->axis != 1 ||
             ((const osp_softmax_attrs *)softmax->attrs)->flatten)
             continue;
-        const osp_node *turned = osp_edit_sole(graph, &uses, softmax->inputs[0], "Transpose");
+        osp_node *cast = osp_edit_sole(graph, &uses, softmax->inputs[0], "Cast");
+        const osp_node *turned = osp_edit_sole(
+            graph, &uses, cast ? cast->inputs[0] : softmax->inputs[0], "Transpose");
         if (turned && graph->values[turned->inputs[0]].shape.rank == 4 && swaps_middle(turned))
-            status = rewrite(graph, softmax, turned->inputs[0], i, err);
+            status = rewrite(graph, softmax, cast, turned->inputs[0], i, err);
     }
     osp_uses_free(&uses);
     return status;

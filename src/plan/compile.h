@@ -114,9 +114,10 @@ size_t osp_variant_memory_bytes(const osp_variant *v);
 
 // Runs all steps. `io`: addresses of graph inputs then outputs (dense, C order); NULL, or an entry
 // NULL: the planned buffer is used. `step_us` (step_count, may be NULL) is added to. Allocates
-// nothing. One thread at a time for each binding; always the same thread is best.
-osp_status osp_binding_run(osp_binding *binding, void *const *io, int32_t threads, double *step_us,
-                           osp_error *err);
+// nothing. One thread at a time for each binding; always the same thread is best. Where a step
+// brings OpenMP's threads, the team is left alone and all steps use those.
+osp_status osp_binding_run(osp_binding *binding, void *const *io, osp_threads threads,
+                           double *step_us, osp_error *err);
 // The same on a GPU: enqueues all steps on `stream`, within a scope of the device. `marks` (one more
 // than there are nodes, events with timing; may be NULL) are recorded before the first step and
 // after the step of each node.

@@ -197,8 +197,8 @@ osp_status osp_plan_decode(osp_compiled *c, osp_plan_facts *facts, const void *b
         OSP_FAIL(err, OSP_ERROR_CORRUPT, "the plan's graph is damaged: build it again");
     // One from elsewhere that was saved again does not know its precision.
     const osp_precision least = c->backend->whole ? OSP_PRECISION_AUTO : OSP_PRECISION_FP32;
-    if (info.precision < least || info.precision > OSP_PRECISION_BF16 ||
-        info.variants < 1 || info.variants > 8)
+    if (info.precision < least || info.precision > OSP_PRECISION_BF16 || info.variants < 1 ||
+        info.variants > 8)
         OSP_FAIL(err, OSP_ERROR_FORMAT, "the plan's header makes no sense: build it again");
     c->precision = info.precision;
 

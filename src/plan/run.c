@@ -29,6 +29,7 @@ struct osp_binding {
     size_t patch_count;
     void **planned, **current;  // by io
     int32_t io_count;
+    bool openmp;  // some step brings OpenMP's threads
 };
 
 static size_t aligned(size_t n)
@@ -93,6 +94,7 @@ static osp_status bind_step(osp_binding *b, const osp_step *step, char *memory, 
         .gpu = b->c->gpu,
     };
     b->step_count++;
+    b->openmp |= step->tactic->openmp;
     if (!step->tactic->bind)
         return OSP_OK;
     return step->tactic->bind(&step->problem, b->c->ctx, step->state, bound->launch.packed,
@@ -201,12 +203,14 @@ static osp_status launch_step(const osp_binding *b, bound_step *s, osp_error *er
     return status;
 }
 
-osp_status osp_binding_run(osp_binding *b, void *const *io, int32_t threads, double *step_us,
+osp_status osp_binding_run(osp_binding *b, void *const *io, osp_threads threads, double *step_us,
                            osp_error *err)
 {
     const osp_backend_def *backend = b->c->backend;
     point_io(b, io);
-    const int32_t before = backend->set_threads ? backend->set_threads(threads) : 0;
+    if (b->openmp)
+        threads.team = NULL;
+    const int32_t before = backend->set_threads ? backend->set_threads(threads.count) : 0;
     osp_status status = OSP_OK;
     for (int32_t i = 0; i < b->step_count && !status; i++) {
         bound_step *s = b->steps + i;

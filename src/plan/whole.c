@@ -53,8 +53,7 @@ osp_status osp_whole_describe(osp_compiled *c, osp_plan_facts *facts, const osp_
         facts->batched_outputs |= (uint64_t)info->io[info->inputs + i].batched << i;
     for (int32_t i = 0; i < info->variants; i++) {
         osp_variant *v = c->variants + i;
-        *v = (osp_variant){
-            .batch = info->batch[i], .height = facts->height, .width = facts->width};
+        *v = (osp_variant){.batch = info->batch[i], .height = facts->height, .width = facts->width};
         osp_graph_init(&v->graph, c->ctx);
         c->variant_count = i + 1;  // from here on osp_compiled_free frees it
         v->graph.name = v->graph.producer = "";
@@ -73,12 +72,12 @@ osp_status osp_whole_compare(const osp_compiled *c, const osp_plan_facts *facts,
         same = c->variants[i].batch == info->batch[i] && g->input_count == info->inputs &&
                g->output_count == info->outputs;
         for (int32_t k = 0; same && k < info->inputs + info->outputs; k++) {
-            const osp_value *v = g->values + (k < info->inputs ? g->inputs[k]
-                                                               : g->outputs[k - info->inputs]);
+            const osp_value *v = g->values +
+                                 (k < info->inputs ? g->inputs[k] : g->outputs[k - info->inputs]);
             const osp_whole_io *io = info->io + k;
-            const uint64_t batched = k < info->inputs ? facts->batched_inputs >> (k & 63)
-                                                      : facts->batched_outputs >>
-                                                            ((k - info->inputs) & 63);
+            const uint64_t batched = k < info->inputs
+                                         ? facts->batched_inputs >> (k & 63)
+                                         : facts->batched_outputs >> ((k - info->inputs) & 63);
             same = v->dtype == io->dtype && !strcmp(v->name, io->name) &&
                    osp_shape_equal(&v->shape, &io->shape[i]) && (batched & 1) == io->batched;
         }

@@ -136,6 +136,17 @@ osp_status osp_postprocess_open(osp_postprocess **out, osp_context *ctx,
     OSP_FAIL_MEMORY(err);
 }
 
+void osp_postprocess_get_settings(const osp_postprocess *p, osp_postprocess_settings *out)
+{
+    *out = (osp_postprocess_settings){
+        .score_threshold = p->score_threshold,
+        .iou_threshold = p->iou_threshold,
+        .max_detections = p->max_detections,
+        .class_agnostic = p->class_agnostic,
+        .filter = p->filter,
+    };
+}
+
 void osp_postprocess_close(osp_postprocess **post)
 {
     osp_postprocess *p = post ? *post : NULL;

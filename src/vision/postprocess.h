@@ -29,6 +29,15 @@ osp_status osp_postprocess_open(osp_postprocess **out, osp_context *ctx,
                                 const osp_postprocess_options *options, osp_error *err);
 void osp_postprocess_close(osp_postprocess **post);
 
+// What the options came to: defaults filled in, the classes as bits.
+typedef struct osp_postprocess_settings {
+    float score_threshold, iou_threshold;
+    int32_t max_detections;
+    bool class_agnostic;
+    osp_class_filter filter;  // the osp_postprocess's own
+} osp_postprocess_settings;
+void osp_postprocess_get_settings(const osp_postprocess *post, osp_postprocess_settings *out);
+
 // Decodes the first n images of `outputs` (the engine's outputs in its order, all `count` of them;
 // host, dense, float32). geometry[i] is that of image i, whose detections get .image = first + i.
 // Appends at out[*found], by image, then by falling score (equal ones by row), and raises *found;

@@ -107,6 +107,17 @@ class Usage(Case):
                          env={"OSPREY_BACKEND": "reference"})
         self.assertEqual(plan["backend"], "reference")
 
+    def test_tensorrt_is_found_among_python_packages(self):
+        folder = self.dir / "env/lib/python3.12/site-packages/tensorrt_libs"
+        folder.mkdir(parents=True)
+        result = self.run_osprey("devices", "--log", "debug",
+                                 env={"VIRTUAL_ENV": str(self.dir / "env")})
+        self.assertIn(f"TensorRT is looked for in {folder}", result.stderr)
+        result = self.run_osprey("devices", "--log", "debug", "--library-dir", "/named",
+                                 env={"VIRTUAL_ENV": str(self.dir / "env")})
+        self.assertIn("TensorRT is looked for in /named", result.stderr)
+        self.assertNotIn("tensorrt_libs", result.stderr)
+
     def test_choice_of_backend_warns_once_for_each_passed_over(self):
         words = ("run", TINY, "-o", "out", "--size", "32", "--backend", "auto")
         lines = self.run_osprey(*words).stderr.splitlines()

@@ -14,7 +14,7 @@ enum { BATCH_MAX = 32 };
 typedef struct source {
     osp_image host, device;
     uint8_t *blocks[3];
-    void *device_blocks[3];
+    void *device_blocks[4];  // the last: the whole image, packed
 } source;
 
 typedef struct batch {
@@ -51,13 +51,32 @@ static void make_source(kernel_test *t, source *s, osp_pixel_format format, int3
     }
 }
 
+// The same image as a caller of the detector sends it: packed in one block.
+static void pack_source(kernel_test *t, source *s)
+{
+    const size_t bytes = osp_gpu_image_bytes(&s->host);
+    uint8_t *staging = calloc(1, bytes);
+    void *device = NULL;
+    osp_error err;
+    const osp_status status = osp_gpu_alloc(t->gpu, &device, bytes, &err);
+    if (kernel_check(t, !status, "packed image: %s", status ? err.text : "")) {
+        osp_gpu_image_pack(&s->host, staging, device, &s->device);
+        const bool good = !osp_gpu_copy(t->gpu, device, staging, bytes, t->stream, &err) &&
+                          !osp_gpu_stream_wait(t->gpu, t->stream, -1, &err);
+        kernel_check(t, good, "packed image: %s", good ? "" : err.text);
+    }
+    s->device_blocks[3] = device;
+    free(staging);
+}
+
 static void free_batch(kernel_test *t, batch *b)
 {
-    for (int32_t i = 0; i < b->n; i++)
-        for (int p = 0; p < 3; p++) {
+    for (int32_t i = 0; i < b->n; i++) {
+        for (int p = 0; p < 3; p++)
             free(b->sources[i].blocks[p]);
+        for (int p = 0; p < 4; p++)
             osp_gpu_free(t->gpu, b->sources[i].device_blocks[p]);
-        }
+    }
 }
 
 // What the CPU makes of an image, as `dtype` and in the layout, at `dst`.
@@ -196,9 +215,12 @@ void kernel_cases_letterbox(kernel_test *t)
     }
     // Any sizes side by side, and more images than one launch takes.
     b = (batch){.n = 27, .dst_w = 70, .dst_h = 45, .mode = OSP_RESIZE_LETTERBOX};
-    for (int i = 0; i < b.n; i++)
+    for (int i = 0; i < b.n; i++) {
         make_source(t, &b.sources[i], (osp_pixel_format)(i % 7), 1 + (int)(kernel_random(t) % 90),
                     1 + (int)(kernel_random(t) % 90), kernel_random(t) % 5, kernel_random(t) % 4);
+        if (i % 2)
+            pack_source(t, &b.sources[i]);
+    }
     compare_all(t, &b);
     free_batch(t, &b);
 }

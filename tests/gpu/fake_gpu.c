@@ -1,66 +1,17 @@
 // The GPU in host memory: see fake_gpu.h.
-#include "fake_gpu.h"
+#include "fake_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/thread.h"
-
-enum {
-    INVALID_VALUE = 1,
-    INVALID_HANDLE = 400,
-    STREAM_MAGIC = 0x57ea,
-    EVENT_MAGIC = 0xe7e7,
-    CAPTURE_UNSUPPORTED = 900,
-    CAPTURE_UNMATCHED = 903
-};
-
-typedef struct fake_block {
-    struct fake_block *next;
-    char *at;
-    size_t bytes;
-    int place, device;
-} fake_block;
-
-typedef enum op_kind { OP_COPY, OP_FILL, OP_LAUNCH, OP_CALL, OP_RECORD } op_kind;
-
-typedef struct op {
-    op_kind kind;
-    void *dst;
-    const void *src;
-    size_t dst_pitch, src_pitch, row_bytes, rows;
-    int value;
-    int kernel;
-    osp_gpu_shape shape;
-    char *args;
-    size_t args_bytes;
-    void (*run)(void *user);
-    void *user;
-    struct fake_event *event;
-} op;
-
-typedef struct recording {
-    op *ops;
-    size_t count, capacity;
-} recording;
-
-typedef struct fake_stream {
-    struct fake_stream *next;
-    int magic, device;
-    recording *into;  // being captured
-    bool origin;      // the capture began here
-} fake_stream;
-
-typedef struct fake_event {
-    int magic, timing;
-    bool recorded;
-    double us;
-    recording *into;
-} fake_event;
-
 static _Thread_local int current;
-static _Thread_local int captures;  // begun on this thread
+static _Thread_local int captures;
+
+int *fake_captures(void)
+{
+    return &captures;
+}
 
 int fake_gpu_current(void)
 {
@@ -209,7 +160,7 @@ static int pointer_place(void *user, const void *ptr, int *place, int *device)
 }
 
 // An address in one of our blocks must lie in it with all its bytes.
-static bool fits(fake_gpu *fake, const void *ptr, size_t bytes)
+bool fake_fits(fake_gpu *fake, const void *ptr, size_t bytes)
 {
     pthread_mutex_lock(&fake->lock);
     const fake_block *b = block_of(fake, ptr);
@@ -217,341 +168,6 @@ static bool fits(fake_gpu *fake, const void *ptr, size_t bytes)
     fake->misuse += !good;
     pthread_mutex_unlock(&fake->lock);
     return good;
-}
-
-// ---- Work: run now, or recorded -----------------------------------------------------------------
-
-static void run_op(fake_gpu *fake, const op *o)
-{
-    switch (o->kind) {
-    case OP_COPY:
-        for (size_t y = 0; y < o->rows; y++)
-            memmove((char *)o->dst + y * o->dst_pitch, (const char *)o->src + y * o->src_pitch,
-                    o->row_bytes);
-        break;
-    case OP_FILL:
-        memset(o->dst, o->value, o->row_bytes);
-        break;
-    case OP_LAUNCH:
-        fake->kernels[o->kernel].run(fake->kernels[o->kernel].user, o->args, o->args_bytes,
-                                     &o->shape);
-        break;
-    case OP_CALL:
-        o->run(o->user);
-        break;
-    case OP_RECORD:
-        o->event->recorded = true;
-        o->event->us = osp_time_us();
-        break;
-    }
-}
-
-static int enqueue(fake_gpu *fake, void *stream, const op *o)
-{
-    fake_stream *s = stream;
-    if (s && s->magic != STREAM_MAGIC) {
-        fake->misuse++;
-        return INVALID_HANDLE;
-    }
-    if (!s || !s->into) {
-        run_op(fake, o);
-        return 0;
-    }
-    recording *r = s->into;
-    if (r->count == r->capacity) {
-        const size_t capacity = r->capacity ? 2 * r->capacity : 16;
-        op *grown = realloc(r->ops, capacity * sizeof *grown);
-        if (!grown)
-            return OSP_CUDA_OUT_OF_MEMORY;
-        r->ops = grown;
-        r->capacity = capacity;
-    }
-    op *kept = &r->ops[r->count];
-    *kept = *o;
-    if (o->args_bytes) {
-        kept->args = malloc(o->args_bytes);
-        if (!kept->args)
-            return OSP_CUDA_OUT_OF_MEMORY;
-        memcpy(kept->args, o->args, o->args_bytes);
-    }
-    r->count++;
-    return 0;
-}
-
-static int copy_rows(void *user, void *dst, size_t dst_pitch, const void *src, size_t src_pitch,
-                     size_t row_bytes, size_t rows, void *stream)
-{
-    FAKE;
-    if (dst_pitch < row_bytes || src_pitch < row_bytes)
-        return INVALID_VALUE;
-    if (rows && row_bytes &&
-        (!fits(fake, dst, (rows - 1) * dst_pitch + row_bytes) ||
-         !fits(fake, src, (rows - 1) * src_pitch + row_bytes)))
-        return OSP_CUDA_ILLEGAL_ADDRESS;
-    const op o = {.kind = OP_COPY,
-                  .dst = dst,
-                  .src = src,
-                  .dst_pitch = dst_pitch,
-                  .src_pitch = src_pitch,
-                  .row_bytes = row_bytes,
-                  .rows = rows};
-    return enqueue(fake, stream, &o);
-}
-
-static int copy(void *user, void *dst, const void *src, size_t bytes, void *stream)
-{
-    return copy_rows(user, dst, bytes, src, bytes, bytes, 1, stream);
-}
-
-static int fill(void *user, void *dst, int value, size_t bytes, void *stream)
-{
-    FAKE;
-    if (bytes && !fits(fake, dst, bytes))
-        return OSP_CUDA_ILLEGAL_ADDRESS;
-    const op o = {.kind = OP_FILL, .dst = dst, .value = value, .row_bytes = bytes};
-    return enqueue(fake, stream, &o);
-}
-
-static int launch(void *user, const osp_gpu_kernel *kernel, const osp_gpu_shape *shape,
-                  const void *args, size_t args_bytes, void *stream)
-{
-    FAKE;
-    for (int i = 0; i < fake->kernel_count; i++) {
-        if (strcmp(fake->kernels[i].name, kernel->name) != 0)
-            continue;
-        const op o = {.kind = OP_LAUNCH,
-                      .kernel = i,
-                      .shape = *shape,
-                      .args = (char *)args,
-                      .args_bytes = args_bytes};
-        return enqueue(fake, stream, &o);
-    }
-    return OSP_CUDA_NO_FUNCTION;
-}
-
-int fake_gpu_enqueue(fake_gpu *fake, void *stream, void (*run)(void *user), void *user)
-{
-    const op o = {.kind = OP_CALL, .run = run, .user = user};
-    return enqueue(fake, stream, &o);
-}
-
-// ---- Streams and events -------------------------------------------------------------------------
-
-static void count_live(fake_gpu *fake, int by)
-{
-    pthread_mutex_lock(&fake->lock);
-    fake->live += by;
-    pthread_mutex_unlock(&fake->lock);
-}
-
-static int stream_open(void *user, void **out)
-{
-    FAKE;
-    fake_stream *s = calloc(1, sizeof *s);
-    if (!s)
-        return OSP_CUDA_OUT_OF_MEMORY;
-    s->magic = STREAM_MAGIC;
-    s->device = current;
-    pthread_mutex_lock(&fake->lock);
-    s->next = fake->streams;
-    fake->streams = s;
-    fake->live++;
-    pthread_mutex_unlock(&fake->lock);
-    *out = s;
-    return 0;
-}
-
-static int stream_close(void *user, void *stream)
-{
-    FAKE;
-    pthread_mutex_lock(&fake->lock);
-    fake_stream **link = &fake->streams;
-    while (*link && *link != stream)
-        link = &(*link)->next;
-    fake_stream *s = *link;
-    if (s) {
-        *link = s->next;
-        fake->live--;
-    } else {
-        fake->misuse++;
-    }
-    pthread_mutex_unlock(&fake->lock);
-    free(s);
-    return s ? 0 : INVALID_HANDLE;
-}
-
-static int stream_query(void *user, void *stream)
-{
-    FAKE;
-    const fake_stream *s = stream;
-    if (s && s->into)
-        return CAPTURE_UNSUPPORTED;
-    return fake->busy ? OSP_CUDA_NOT_READY : 0;
-}
-
-static int stream_wait(void *user, void *stream)
-{
-    (void)user;
-    const fake_stream *s = stream;
-    return s && s->into ? CAPTURE_UNSUPPORTED : 0;
-}
-
-static int stream_after(void *user, void *stream, void *event)
-{
-    FAKE;
-    fake_stream *s = stream;
-    const fake_event *e = event;
-    if (!e || e->magic != EVENT_MAGIC) {
-        fake->misuse++;
-        return INVALID_HANDLE;
-    }
-    if (s && e->into)
-        s->into = e->into;  // the stream joins the capture
-    return 0;
-}
-
-static int event_open(void *user, void **out, int timing)
-{
-    fake_event *e = calloc(1, sizeof *e);
-    if (!e)
-        return OSP_CUDA_OUT_OF_MEMORY;
-    e->magic = EVENT_MAGIC;
-    e->timing = timing;
-    count_live(user, 1);
-    *out = e;
-    return 0;
-}
-
-static int event_close(void *user, void *event)
-{
-    FAKE;
-    fake_event *e = event;
-    if (!e || e->magic != EVENT_MAGIC) {
-        fake->misuse++;
-        return INVALID_HANDLE;
-    }
-    e->magic = 0;
-    free(e);
-    count_live(fake, -1);
-    return 0;
-}
-
-static int event_record(void *user, void *event, void *stream)
-{
-    FAKE;
-    fake_event *e = event;
-    const fake_stream *s = stream;
-    if (!e || e->magic != EVENT_MAGIC) {
-        fake->misuse++;
-        return INVALID_HANDLE;
-    }
-    e->into = s ? s->into : NULL;
-    const op o = {.kind = OP_RECORD, .event = e};
-    return enqueue(fake, stream, &o);
-}
-
-static int event_query(void *user, void *event)
-{
-    FAKE;
-    const fake_event *e = event;
-    if (e->into)
-        return CAPTURE_UNSUPPORTED;
-    return fake->busy && e->recorded ? OSP_CUDA_NOT_READY : 0;
-}
-
-static int event_wait(void *user, void *event)
-{
-    (void)user;
-    return ((const fake_event *)event)->into ? CAPTURE_UNSUPPORTED : 0;
-}
-
-static int event_elapsed(void *user, float *ms, void *start, void *end)
-{
-    (void)user;
-    const fake_event *a = start, *b = end;
-    if (!a->timing || !b->timing || !a->recorded || !b->recorded)
-        return INVALID_HANDLE;
-    *ms = (float)((b->us - a->us) / 1000);
-    return 0;
-}
-
-// ---- Graphs: the recording is the graph; ready ones are copies of none -----------------------------
-
-static int capture_begin(void *user, void *stream)
-{
-    FAKE;
-    fake_stream *s = stream;
-    if (fake->refuse_capture || !s || s->into)
-        return CAPTURE_UNSUPPORTED;
-    s->into = calloc(1, sizeof *s->into);
-    if (!s->into)
-        return OSP_CUDA_OUT_OF_MEMORY;
-    s->origin = true;
-    captures++;
-    count_live(fake, 1);
-    return 0;
-}
-
-static int capture_end(void *user, void *stream, void **recorded)
-{
-    FAKE;
-    fake_stream *s = stream;
-    if (!s || !s->into || !s->origin)
-        return CAPTURE_UNMATCHED;
-    recording *r = s->into;
-    s->origin = false;
-    captures--;
-    pthread_mutex_lock(&fake->lock);
-    for (fake_stream *each = fake->streams; each; each = each->next)
-        if (each->into == r)
-            each->into = NULL;
-    pthread_mutex_unlock(&fake->lock);
-    for (size_t i = 0; i < r->count; i++)
-        if (r->ops[i].kind == OP_RECORD)
-            r->ops[i].event->into = NULL;
-    *recorded = r;
-    return 0;
-}
-
-static void drop(recording *r)
-{
-    for (size_t i = 0; i < r->count; i++)
-        free(r->ops[i].args);
-    free(r->ops);
-    free(r);
-}
-
-// The recording moves into the graph; what is left of it is empty.
-static int graph_make(void *user, void **ready, void *recorded)
-{
-    recording *r = recorded, *moved = malloc(sizeof *moved);
-    if (!moved)
-        return OSP_CUDA_OUT_OF_MEMORY;
-    *moved = *r;
-    *r = (recording){0};
-    count_live(user, 1);
-    *ready = moved;
-    return 0;
-}
-
-static int recorded_close(void *user, void *recorded)
-{
-    drop(recorded);
-    count_live(user, -1);
-    return 0;
-}
-
-static int graph_launch(void *user, void *ready, void *stream)
-{
-    FAKE;
-    const recording *r = ready;
-    const fake_stream *s = stream;
-    if (s && s->into)
-        return CAPTURE_UNSUPPORTED;
-    for (size_t i = 0; i < r->count; i++)
-        run_op(fake, &r->ops[i]);
-    fake->replays++;
-    return 0;
 }
 
 static int last_error(void *user)
@@ -596,30 +212,10 @@ void fake_gpu_init(fake_gpu *fake)
         .host_alloc = host_alloc,
         .host_free = host_free,
         .pointer_place = pointer_place,
-        .stream_open = stream_open,
-        .stream_close = stream_close,
-        .stream_query = stream_query,
-        .stream_wait = stream_wait,
-        .stream_after = stream_after,
-        .event_open = event_open,
-        .event_close = event_close,
-        .event_record = event_record,
-        .event_query = event_query,
-        .event_wait = event_wait,
-        .event_elapsed = event_elapsed,
-        .copy = copy,
-        .copy_rows = copy_rows,
-        .fill = fill,
-        .launch = launch,
-        .capture_begin = capture_begin,
-        .capture_end = capture_end,
-        .graph_make = graph_make,
-        .recorded_close = recorded_close,
-        .graph_close = recorded_close,
-        .graph_launch = graph_launch,
         .last_error = last_error,
         .error_text = error_text,
     };
+    fake_work_calls(&fake->calls);
 }
 
 void fake_gpu_kernel(fake_gpu *fake, const char *name, fake_kernel_fn *run, void *user)
@@ -644,6 +240,14 @@ void fake_gpu_free(fake_gpu *fake)
         fake_stream *next = fake->streams->next;
         free(fake->streams);
         fake->streams = next;
+    }
+    while (fake->things) {
+        fake_thing *next = fake->things->next;
+        if (fake->things->is_recording)
+            fake_recording_drop((recording *)fake->things);
+        else
+            free(fake->things);
+        fake->things = next;
     }
     pthread_mutex_destroy(&fake->lock);
 }

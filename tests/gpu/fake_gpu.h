@@ -36,6 +36,7 @@ typedef struct fake_gpu {
     pthread_mutex_t lock;
     struct fake_block *blocks;
     struct fake_stream *streams;
+    struct fake_thing *things;
     struct {
         const char *name;
         fake_kernel_fn *run;

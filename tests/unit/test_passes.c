@@ -433,6 +433,7 @@ GOLDEN(batch_norm)
 GOLDEN(identity)
 GOLDEN(recompose)
 GOLDEN(attention)
+GOLDEN(expectation)
 GOLDEN(transposes)
 GOLDEN(fuse_conv)
 GOLDEN(views)
@@ -441,9 +442,10 @@ GOLDEN(layout)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fold),      cmocka_unit_test(batch_norm), cmocka_unit_test(identity),
-        cmocka_unit_test(recompose), cmocka_unit_test(attention),  cmocka_unit_test(transposes),
-        cmocka_unit_test(fuse_conv), cmocka_unit_test(views),      cmocka_unit_test(layout),
+        cmocka_unit_test(fold),       cmocka_unit_test(batch_norm), cmocka_unit_test(identity),
+        cmocka_unit_test(recompose),  cmocka_unit_test(attention),  cmocka_unit_test(expectation),
+        cmocka_unit_test(transposes), cmocka_unit_test(fuse_conv),  cmocka_unit_test(views),
+        cmocka_unit_test(layout),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

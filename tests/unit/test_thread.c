@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/team.h"
 #include "base/thread.h"
 
 typedef struct bench {
@@ -95,9 +96,58 @@ static void worker_runs_in_order_and_reports(void **state)
     osp_context_free(&ctx);
 }
 
+// Every call's items are done once, whoever comes; threads are numbered within what was asked for.
+typedef struct tally {
+    atomic_int next, wrong;
+    int items, threads;
+    atomic_uchar done[1000];
+    int plain;  // written by whoever takes the last item
+} tally;
+
+static void take_items(void *user, int32_t thread)
+{
+    tally *t = user;
+    if (thread < 0 || thread >= t->threads)
+        atomic_fetch_add(&t->wrong, 1);
+    for (int i; (i = atomic_fetch_add(&t->next, 1)) < t->items;) {
+        atomic_fetch_add(&t->done[i], 1);
+        if (i == t->items - 1)
+            t->plain++;
+        if (i % 97 == 13)
+            usleep(20);
+    }
+}
+
+static void team_does_all_and_ends(void **state)
+{
+    (void)state;
+    osp_context ctx;
+    assert_int_equal(osp_context_init(&ctx, NULL, NULL), OSP_OK);
+    for (int32_t size = 1; size <= 4; size++) {
+        osp_team *team;
+        assert_int_equal(osp_team_open(&team, &ctx, size, NULL), OSP_OK);
+        static tally t;
+        for (int call = 0; call < 400; call++) {
+            t = (tally){.items = 1 + call * 7 % 1000, .threads = 1 + call % size};
+            osp_team_run(team, t.threads, take_items, &t);
+            assert_int_equal(t.wrong, 0);
+            assert_int_equal(t.plain, 1);
+            for (int i = 0; i < 1000; i++)
+                assert_int_equal(t.done[i], i < t.items);
+            if (call % 100 == 50)
+                usleep(2000);  // long enough for helpers to fall asleep
+        }
+        osp_team_close(&team);
+        assert_null(team);
+    }
+    assert_int_equal(atomic_load(&ctx.mem.live), 0);
+    osp_context_free(&ctx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(team_does_all_and_ends),
         cmocka_unit_test(budget_is_never_exceeded),
         cmocka_unit_test(worker_runs_in_order_and_reports),
     };

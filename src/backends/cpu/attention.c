@@ -132,10 +132,11 @@ static void run_block(const job *j, int64_t stack, int64_t row, int64_t rows, fl
     const float *from = j->q + stack * a->m * a->d;
     if (a->q_transposed)
         simd->transpose4(q, a->d, from + row, a->m, a->d, rows);
+    const osp_threads alone = {.count = 1};
     osp_direct d = a->scores;
     d.ow = d.iw = rows;
     osp_direct_run(&d, a->q_transposed ? q : from + row * a->d,
-                   j->packed_k + (size_t)stack * a->k_floats, NULL, scores, 1);
+                   j->packed_k + (size_t)stack * a->k_floats, NULL, scores, alone);
     for (int64_t r = 0; r < rows; r++) {
         float *line = scores + r * a->n;
         const float sum = simd->exp_sum(line, line, a->n, simd->max(line, a->n));
@@ -145,7 +146,7 @@ static void run_block(const job *j, int64_t stack, int64_t row, int64_t rows, fl
     d = a->sums;
     d.ow = d.iw = rows;
     osp_direct_run(&d, scores, j->packed_v + (size_t)stack * a->v_floats, NULL,
-                   a->out_transposed ? out : to + row * a->e, 1);
+                   a->out_transposed ? out : to + row * a->e, alone);
     if (a->out_transposed)
         simd->transpose4(to + row, a->m, out, a->e, rows, a->e);
 }

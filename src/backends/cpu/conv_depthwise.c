@@ -1,9 +1,10 @@
-// Depthwise convolution, FP32, channels last: a line of output pixels at a time, vectors of
-// channels.
+// Depthwise convolution, FP32 or bfloat16 (weights and sums are FP32 in both), channels last: a line
+// of output pixels at a time, vectors of channels.
 #include <string.h>
 
 #include "backends/conv_problem.h"
-#include "backends/cpu/cpu.h"
+#include "backends/cpu/bf16.h"
+#include "ops/view.h"
 
 enum { MAX_TAPS = 121 };
 
@@ -17,14 +18,15 @@ typedef struct depthwise {
     bool add_first;
 } depthwise;
 
-static const char *refuse(const osp_problem *p)
+static const char *refuse_type(const osp_problem *p, osp_dtype dtype)
 {
     osp_conv_problem c;
     const char *why = osp_conv_problem_of(p, &c);
     if (why)
         return why;
-    if (!osp_operand_is(c.src, OSP_DTYPE_FLOAT32) || !osp_operand_is(c.weights, OSP_DTYPE_FLOAT32))
-        return "not FP32";
+    if (!osp_operand_is(c.src, dtype) || !osp_operand_is(c.weights, dtype) ||
+        !osp_operand_is(c.dst, dtype) || (c.add && !osp_operand_is(c.add, dtype)))
+        return dtype == OSP_DTYPE_FLOAT32 ? "not FP32" : "not bfloat16";
     if (c.attrs->group != c.src->shape.dims[1] || c.dst->shape.dims[1] != c.attrs->group)
         return "not depthwise";
     if (c.src->layout != OSP_LAYOUT_CHANNELS_LAST || c.dst->layout != OSP_LAYOUT_CHANNELS_LAST)
@@ -33,6 +35,17 @@ static const char *refuse(const osp_problem *p)
         c.attrs->window[0].size * c.attrs->window[1].size > MAX_TAPS)
         return "the window is too large";
     return NULL;
+}
+
+static const char *refuse(const osp_problem *p)
+{
+    return refuse_type(p, OSP_DTYPE_FLOAT32);
+}
+
+static const char *refuse_bf16(const osp_problem *p)
+{
+    const char *why = refuse_type(p, OSP_DTYPE_BFLOAT16);
+    return why ? why : osp_cpu_has_bf16() ? NULL : "the processor lacks bfloat16";
 }
 
 static osp_status prepare(const osp_problem *p, osp_context *ctx, int32_t threads, void **state,
@@ -74,22 +87,29 @@ static osp_status pack(const osp_problem *p, void *state, const void *const *src
     (void)err;
     const depthwise *d = state;
     const int64_t taps = d->h.size * d->w.size;
-    const float *weights = src[1], *bias = p->src_count > 2 ? src[2] : NULL;
+    const osp_dtype dtype = p->src[1].dtype;
+    const void *bias = p->src_count > 2 ? src[2] : NULL;
     float *to = packed;
     memset(to, 0, (size_t)(d->padded * (1 + taps)) * sizeof *to);
     for (int64_t c = 0; c < d->c; c++) {
-        to[c] = bias ? bias[c] : 0;
+        to[c] = bias ? osp_load_float(p->src[2].dtype, bias, (size_t)c) : 0;
         for (int64_t t = 0; t < taps; t++)
-            to[(1 + t) * d->padded + c] = weights[c * taps + t];
+            to[(1 + t) * d->padded + c] = osp_load_float(dtype, src[1], (size_t)(c * taps + t));
     }
     return OSP_OK;
 }
 
-typedef struct job {
+// Pixels [x, x + count) of a line; with count 1 taps outside the source are left out.
+typedef struct job job;
+typedef void (*pixels_fn)(const job *j, int64_t line, int64_t x, int64_t count);
+
+struct job {
     const depthwise *d;
-    const float *src, *packed, *add;
-    float *dst;
-} job;
+    const void *src, *add;
+    const float *packed;
+    void *dst;
+    pixels_fn run_pixels;
+};
 
 // Output columns for which every column tap is inside: [*from, *to).
 static void inner_columns(const depthwise *d, int64_t *from, int64_t *to)
@@ -100,22 +120,29 @@ static void inner_columns(const depthwise *d, int64_t *from, int64_t *to)
     *to = osp_i64_max(*from, *to);
 }
 
-// Pixels [x, x + count) of a line; with count 1 taps outside the source are left out.
-static void run_pixels(const job *j, int64_t line, int64_t x, int64_t count)
+// Where each tap of output pixel x reads, in elements; -1: outside the source.
+static void place_taps(const depthwise *d, int64_t line, int64_t x, int64_t taps[MAX_TAPS])
 {
-    const depthwise *d = j->d;
     const int64_t n = line / d->oh, y = line % d->oh;
-    const float *taps[MAX_TAPS];
     for (int64_t ky = 0; ky < d->h.size; ky++) {
         const int64_t iy = y * d->h.stride - d->h.pad_begin + ky * d->h.dilation;
         for (int64_t kx = 0; kx < d->w.size; kx++) {
             const int64_t ix = x * d->w.stride - d->w.pad_begin + kx * d->w.dilation;
             const bool inside = iy >= 0 && iy < d->ih && ix >= 0 && ix < d->iw;
-            taps[ky * d->w.size + kx] = inside ? j->src +
-                                                     ((n * d->ih + iy) * d->iw + ix) * d->src_pitch
-                                               : NULL;
+            taps[ky * d->w.size + kx] = inside ? ((n * d->ih + iy) * d->iw + ix) * d->src_pitch
+                                               : -1;
         }
     }
+}
+
+static void run_pixels(const job *j, int64_t line, int64_t x, int64_t count)
+{
+    const depthwise *d = j->d;
+    const float *src = j->src, *add = j->add, *taps[MAX_TAPS];
+    int64_t offsets[MAX_TAPS];
+    place_taps(d, line, x, offsets);
+    for (int64_t t = 0; t < d->h.size * d->w.size; t++)
+        taps[t] = offsets[t] < 0 ? NULL : src + offsets[t];
     const int64_t pixel = line * d->ow + x;
     const osp_depthwise_run run = {.src = taps,
                                    .taps = (int32_t)(d->h.size * d->w.size),
@@ -123,9 +150,9 @@ static void run_pixels(const job *j, int64_t line, int64_t x, int64_t count)
                                    .weights = j->packed + d->padded,
                                    .weights_step = d->padded,
                                    .bias = j->packed,
-                                   .dst = j->dst + pixel * d->dst_pitch,
+                                   .dst = (float *)j->dst + pixel * d->dst_pitch,
                                    .dst_step = d->dst_pitch,
-                                   .add = j->add ? j->add + pixel * d->add_pitch : NULL,
+                                   .add = add ? add + pixel * d->add_pitch : NULL,
                                    .add_step = d->add_pitch,
                                    .count = count,
                                    .channels = d->c,
@@ -136,6 +163,34 @@ static void run_pixels(const job *j, int64_t line, int64_t x, int64_t count)
     d->simd->depthwise(&run);
 }
 
+static void run_pixels_bf16(const job *j, int64_t line, int64_t x, int64_t count)
+{
+    const depthwise *d = j->d;
+    const uint16_t *src = j->src, *add = j->add, *taps[MAX_TAPS];
+    int64_t offsets[MAX_TAPS];
+    place_taps(d, line, x, offsets);
+    for (int64_t t = 0; t < d->h.size * d->w.size; t++)
+        taps[t] = offsets[t] < 0 ? NULL : src + offsets[t];
+    const int64_t pixel = line * d->ow + x;
+    const osp_bf16_depthwise_run run = {.src = taps,
+                                        .taps = (int32_t)(d->h.size * d->w.size),
+                                        .src_step = d->w.stride * d->src_pitch,
+                                        .weights = j->packed + d->padded,
+                                        .weights_step = d->padded,
+                                        .count = count,
+                                        .end = {.bias = j->packed,
+                                                .dst = (uint16_t *)j->dst + pixel * d->dst_pitch,
+                                                .add = add ? add + pixel * d->add_pitch : NULL,
+                                                .dst_pitch = d->dst_pitch,
+                                                .add_pitch = d->add_pitch,
+                                                .channels = (int32_t)d->c,
+                                                .act = d->act,
+                                                .alpha = d->alpha,
+                                                .beta = d->beta,
+                                                .add_first = d->add_first}};
+    osp_bf16_depthwise(&run);
+}
+
 static void run_lines(void *user, int32_t thread, int64_t begin, int64_t end)
 {
     (void)thread;
@@ -144,11 +199,11 @@ static void run_lines(void *user, int32_t thread, int64_t begin, int64_t end)
     inner_columns(j->d, &from, &to);
     for (int64_t line = begin; line < end; line++) {
         for (int64_t x = 0; x < from; x++)
-            run_pixels(j, line, x, 1);
+            j->run_pixels(j, line, x, 1);
         if (from < to)
-            run_pixels(j, line, from, to - from);
+            j->run_pixels(j, line, from, to - from);
         for (int64_t x = to; x < j->d->ow; x++)
-            run_pixels(j, line, x, 1);
+            j->run_pixels(j, line, x, 1);
     }
 }
 
@@ -156,7 +211,12 @@ static osp_status launch(const osp_problem *p, void *state, const osp_launch *l,
 {
     (void)err;
     const depthwise *d = state;
-    job j = {d, l->src[0], l->packed, p->src_count > 3 ? l->src[3] : NULL, l->dst[0]};
+    job j = {.d = d,
+             .src = l->src[0],
+             .add = p->src_count > 3 ? l->src[3] : NULL,
+             .packed = l->packed,
+             .dst = l->dst[0],
+             .run_pixels = p->src[0].dtype == OSP_DTYPE_FLOAT32 ? run_pixels : run_pixels_bf16};
     osp_cpu_parallel(l->threads, d->n * d->oh,
                      (double)(d->ow * d->c * d->h.size * d->w.size) * 0.05, run_lines, &j);
     return OSP_OK;
@@ -174,3 +234,10 @@ const osp_tactic osp_cpu_conv_depthwise = {.name = "depthwise_f32",
                                            .pack = pack,
                                            .launch = launch,
                                            .release = release};
+const osp_tactic osp_cpu_conv_depthwise_bf16 = {.name = "depthwise_bf16",
+                                                .pack_version = 1,
+                                                .refuse = refuse_bf16,
+                                                .prepare = prepare,
+                                                .pack = pack,
+                                                .launch = launch,
+                                                .release = release};

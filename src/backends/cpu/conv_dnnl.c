@@ -1,4 +1,5 @@
-// Convolution and transposed convolution by oneDNN: grouped ones, and all in bfloat16.
+// Convolution and transposed convolution by oneDNN: what our own tiles do not take, such as grouped
+// ones.
 // Packed: the layout of the weights (compared when a plan is opened), bias in FP32, weights.
 #include <string.h>
 
@@ -340,8 +341,9 @@ static osp_status launch(const osp_problem *p, void *state, const osp_launch *l,
 
 #define DNNL_TACTIC(NAME)                                                                          \
     {                                                                                              \
-        .name = NAME, .pack_version = 1, .refuse = refuse, .prepare = prepare, .pack = pack,       \
-        .check = check, .bind = bind, .launch = launch, .unbind = unbind, .release = release       \
+        .name = NAME, .pack_version = 1, .openmp = true, .refuse = refuse, .prepare = prepare,     \
+        .pack = pack, .check = check, .bind = bind, .launch = launch, .unbind = unbind,            \
+        .release = release                                                                         \
     }
 const osp_tactic osp_cpu_conv_dnnl = DNNL_TACTIC("onednn");
 const osp_tactic osp_cpu_deconv_dnnl = DNNL_TACTIC("onednn");

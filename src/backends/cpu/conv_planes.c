@@ -68,9 +68,9 @@ static osp_status prepare(const osp_problem *p, osp_context *ctx, int32_t thread
     const int64_t width = s->kernel->vectors * s->simd->lanes;
     s->blocks = (s->oc + width - 1) / width;
     s->block_floats = width * (1 + s->c * s->h.size * s->w.size);
-    // Room for whole tiles past the end of the line.
-    s->line_floats = (2 * (s->ow + s->kernel->rows) + s->w.size + s->iw + s->w.pad_begin + 31) &
-                     ~(int64_t)15;
+    // All that whole tiles read, which may reach past the padded line, or end before it.
+    const int64_t reach = 2 * (osp_i64_max(s->ow, s->kernel->rows) - 1) + s->w.size;
+    s->line_floats = (osp_i64_max(reach, s->w.pad_begin + s->iw) + 15) & ~(int64_t)15;
     sizes->packed_bytes = (size_t)(s->blocks * s->block_floats) * sizeof(float);
     sizes->workspace_bytes = (size_t)(s->line_floats * s->c * s->h.size) * sizeof(float) *
                              (size_t)threads;
@@ -111,10 +111,15 @@ static void copy_lines(const job *j, int64_t n, int64_t y, float *scratch)
         for (int64_t ky = 0; ky < s->h.size; ky++) {
             float *line = scratch + (c * s->h.size + ky) * s->line_floats;
             const int64_t iy = y * s->h.stride - s->h.pad_begin + ky * s->h.dilation;
-            memset(line, 0, (size_t)s->line_floats * sizeof *line);
-            if (iy >= 0 && iy < s->ih)
-                memcpy(line + s->w.pad_begin, j->src + ((n * s->c + c) * s->ih + iy) * s->iw,
-                       (size_t)s->iw * sizeof *line);
+            if (iy < 0 || iy >= s->ih) {
+                memset(line, 0, (size_t)s->line_floats * sizeof *line);
+                continue;
+            }
+            const int64_t end = s->w.pad_begin + s->iw;
+            memset(line, 0, (size_t)s->w.pad_begin * sizeof *line);
+            memcpy(line + s->w.pad_begin, j->src + ((n * s->c + c) * s->ih + iy) * s->iw,
+                   (size_t)s->iw * sizeof *line);
+            memset(line + end, 0, (size_t)(s->line_floats - end) * sizeof *line);
         }
 }
 

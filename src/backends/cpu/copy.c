@@ -159,8 +159,6 @@ static void transpose_any(const osp_copy *c, char *dst, const char *src, int64_t
     switch (c->size) {
     case 1:
         TRANSPOSE(uint8_t);
-    case 2:
-        TRANSPOSE(uint16_t);
     default:
         TRANSPOSE(uint64_t);
     }
@@ -185,9 +183,10 @@ static void copy_part(void *user, int32_t thread, int64_t begin, int64_t end)
         const char *src = j->src + from * (int64_t)c->size;
         if (j->inner == last)
             copy_line(c, dst, src, dims[last] - low[last]);
-        else if (c->size == 4)
-            j->simd->transpose4(dst, c->dst_strides[last - 1], src, c->src_strides[last],
-                                dims[last] - low[last], dims[last - 1] - low[last - 1]);
+        else if (c->size == 2 || c->size == 4)
+            (c->size == 2 ? j->simd->transpose2 : j->simd->transpose4)(
+                dst, c->dst_strides[last - 1], src, c->src_strides[last], dims[last] - low[last],
+                dims[last - 1] - low[last - 1]);
         else
             transpose_any(c, dst, src, dims[last - 1] - low[last - 1], dims[last] - low[last]);
         int32_t d = j->inner - 1;
@@ -205,7 +204,7 @@ static void copy_part(void *user, int32_t thread, int64_t begin, int64_t end)
     }
 }
 
-void osp_copy_run(const osp_copy *c, void *dst, const void *src, int32_t threads)
+void osp_copy_run(const osp_copy *c, void *dst, const void *src, osp_threads threads)
 {
     if (c->rank == 1 && c->dims[0] == 0)
         return;
@@ -215,7 +214,7 @@ void osp_copy_run(const osp_copy *c, void *dst, const void *src, int32_t threads
     for (int32_t d = 0; d < c->rank; d++)
         count *= (double)c->dims[d];
     // The outermost dim that is long enough for all threads, else the longest.
-    for (int32_t d = 1; d < c->rank && c->dims[j.split] < 2 * threads; d++)
+    for (int32_t d = 1; d < c->rank && c->dims[j.split] < 2 * threads.count; d++)
         if (c->dims[d] > c->dims[j.split])
             j.split = d;
     const double cost = count / (double)c->dims[j.split] * (double)c->size / 8;

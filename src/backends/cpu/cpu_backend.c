@@ -8,13 +8,15 @@
 
 typedef struct row {
     const char *type, *domain;
-    const osp_tactic *list[7];  // NULL-terminated
+    const osp_tactic *list[12];  // NULL-terminated
 } row;
 
 #define CONVOLUTIONS                                                                               \
     {                                                                                              \
-        &osp_cpu_conv_depthwise, &osp_cpu_conv_planes, &osp_cpu_conv_direct_avx512,                \
-            &osp_cpu_conv_direct_avx2, &osp_cpu_conv_dnnl, &osp_tactic_ref, NULL                   \
+        &osp_cpu_conv_depthwise, &osp_cpu_conv_planes, &osp_cpu_conv_winograd_avx512,              \
+            &osp_cpu_conv_direct_avx512, &osp_cpu_conv_winograd_avx2, &osp_cpu_conv_direct_avx2,   \
+            &osp_cpu_conv_depthwise_bf16, &osp_cpu_conv_amx, &osp_cpu_conv_avx512,                 \
+            &osp_cpu_conv_dnnl, &osp_tactic_ref, NULL                                              \
     }
 #define ONE(TACTIC)                                                                                \
     {                                                                                              \
@@ -37,9 +39,11 @@ static const row rows[] = {
     {"Conv", "", CONVOLUTIONS},
     {"FusedConv", "osprey", CONVOLUTIONS},
     {"ConvTranspose", "", ONE(osp_cpu_deconv_dnnl)},
-    {"MatMul", "", {&osp_cpu_matmul_row, &osp_cpu_matmul_direct, &osp_tactic_ref, NULL}},
-    {"Gemm", "", ONE(osp_cpu_matmul_direct)},
-    {"Attention", "osprey", ONE(osp_cpu_attention)},
+    {"MatMul",
+     "",
+     {&osp_cpu_matmul_row, &osp_cpu_matmul_direct, &osp_cpu_matmul_bf16, &osp_tactic_ref, NULL}},
+    {"Gemm", "", {&osp_cpu_matmul_direct, &osp_cpu_matmul_bf16, &osp_tactic_ref, NULL}},
+    {"Attention", "osprey", {&osp_cpu_attention, &osp_cpu_attention_bf16, &osp_tactic_ref, NULL}},
     {"MaxPool", "", ONE(osp_cpu_pool_rows)},
     {"AveragePool", "", ONE(osp_cpu_pool_rows)},
     {"GlobalAveragePool", "", ONE(osp_cpu_pool_rows)},

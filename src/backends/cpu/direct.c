@@ -189,7 +189,7 @@ static void run_items(void *user, int32_t thread, int64_t begin, int64_t end)
 }
 
 void osp_direct_run(const osp_direct *d, const float *src, const float *packed, const float *add,
-                    float *dst, int32_t threads)
+                    float *dst, osp_threads threads)
 {
     job j = {.d = d, .src = src, .packed = packed, .add = add, .dst = dst};
     j.pixels = d->n * d->oh * d->ow;

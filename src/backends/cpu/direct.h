@@ -42,6 +42,6 @@ void osp_direct_pack(const osp_direct *d, const float *weights, const int64_t st
                      const float *bias, float *packed, int64_t first, int64_t last);
 
 void osp_direct_run(const osp_direct *d, const float *src, const float *packed, const float *add,
-                    float *dst, int32_t threads);
+                    float *dst, osp_threads threads);
 
 #endif

@@ -1,5 +1,5 @@
 // What this processor has. Asked from the processor each time: there is nothing to remember.
-#include "backends/cpu/cpu.h"
+#include "backends/cpu/bf16.h"
 
 osp_isa osp_cpu_isa(void)
 {
@@ -31,5 +31,7 @@ const osp_simd *osp_cpu_simd(void)
 const char *osp_cpu_isa_name(void)
 {
     static const char *const names[] = {"sse2", "avx2", "avx512"};
+    if (!osp_bf16_amx.refuse())
+        return "avx512_amx";
     return osp_cpu_has_bf16() ? "avx512_bf16" : names[osp_cpu_isa()];
 }

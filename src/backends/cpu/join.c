@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "backends/cpu/cpu.h"
+#include "base/half.h"
 #include "ops/move.h"
 #include "ops/view.h"
 
@@ -253,8 +254,8 @@ static const char *refuse_pad(const osp_problem *p)
     const osp_pad_attrs *a = p->attrs;
     if (a->mode != OSP_PAD_CONSTANT)
         return "not padded by a constant";
-    if (!osp_operand_is(p->src, OSP_DTYPE_FLOAT32))
-        return "not FP32";
+    if (!osp_operand_is(p->src, OSP_DTYPE_FLOAT32) && !osp_operand_is(p->src, OSP_DTYPE_BFLOAT16))
+        return "neither FP32 nor bfloat16";
     if (p->src->layout != p->dst->layout)
         return "layouts differ";
     if (!osp_operand_dense(p->dst))
@@ -288,7 +289,8 @@ static osp_status prepare_pad(const osp_problem *p, osp_context *ctx, int32_t th
 }
 
 typedef struct fill {
-    float *dst;
+    void *dst;
+    osp_dtype dtype;
     float value;
 } fill;
 
@@ -296,14 +298,20 @@ static void fill_range(void *user, int32_t thread, int64_t begin, int64_t end)
 {
     (void)thread;
     const fill *f = user;
+    if (f->dtype == OSP_DTYPE_FLOAT32) {
+        for (int64_t i = begin; i < end; i++)
+            ((float *)f->dst)[i] = f->value;
+        return;
+    }
+    const uint16_t value = osp_float_to_bfloat(f->value);
     for (int64_t i = begin; i < end; i++)
-        f->dst[i] = f->value;
+        ((uint16_t *)f->dst)[i] = value;
 }
 
 static osp_status launch_pad(const osp_problem *p, void *state, const osp_launch *l, osp_error *err)
 {
     const osp_pad_attrs *a = p->attrs;
-    fill f = {l->dst[0], a->value};
+    fill f = {l->dst[0], p->dst->dtype, a->value};
     if (p->src_count > 2 && p->src[2].dtype && l->src[2])
         f.value = osp_load_float(p->src[2].dtype, l->src[2], 0);
     osp_cpu_parallel(l->threads, osp_operand_count(p->dst), 0.3, fill_range, &f);

@@ -4,93 +4,22 @@
 #include <string.h>
 
 #include "backends/cpu/direct.h"
-#include "ops/linear.h"
+#include "backends/cpu/product.h"
 
 typedef struct product {
+    osp_product shape;
     osp_direct direct;  // one matrix
-    int64_t count;      // of matrices
-    int64_t a_steps[OSP_MAX_RANK], b_steps[OSP_MAX_RANK], dims[OSP_MAX_RANK];
-    int32_t batch_rank;
-    int64_t a_row, b_k, b_n;  // strides: of a row of a, of k and n in b
-    bool b_packed;            // at build
-    bool has_bias;
-    float alpha;
     size_t pack_bytes;
 } product;
 
-static bool is_gemm(const osp_problem *p)
-{
-    return !strcmp(p->op->type, "Gemm");
-}
-
-// Sizes and strides; NULL, or why not.
-static const char *read_product(const osp_problem *p, product *m)
-{
-    const osp_shape *a = &p->src[0].shape, *b = &p->src[1].shape;
-    *m = (product){.count = 1, .alpha = 1};
-    osp_direct *d = &m->direct;
-    if (is_gemm(p)) {
-        const osp_gemm_attrs *g = p->attrs;
-        const osp_operand *c = p->src_count > 2 && p->src[2].dtype ? p->src + 2 : NULL;
-        if (g->transA)
-            return "the left matrix is transposed";
-        d->ow = a->dims[0];
-        d->ic = a->dims[1];
-        d->oc = p->dst->shape.dims[1];
-        m->b_k = g->transB ? 1 : d->oc;
-        m->b_n = g->transB ? d->ic : 1;
-        m->alpha = g->alpha;
-        m->has_bias = c != NULL;
-        if (c && (!c->constant || g->beta != 1 || osp_operand_count(c) != d->oc ||
-                  (c->shape.rank == 2 && c->shape.dims[0] != 1) || !p->src[1].constant))
-            return "a third matrix that is no constant row";
-    } else {
-        if (a->rank < 2 || b->rank < 2)
-            return "a vector";
-        d->ow = a->dims[a->rank - 2];
-        d->ic = a->dims[a->rank - 1];
-        d->oc = b->dims[b->rank - 1];
-        m->b_k = d->oc;
-        m->b_n = 1;
-        const osp_shape *out = &p->dst->shape;
-        m->batch_rank = out->rank - 2;
-        int64_t a_step = d->ow * d->ic, b_step = d->ic * d->oc;
-        for (int32_t i = m->batch_rank - 1; i >= 0; i--) {
-            const int32_t at_a = i - (out->rank - a->rank), at_b = i - (out->rank - b->rank);
-            const int64_t da = at_a >= 0 ? a->dims[at_a] : 1, db = at_b >= 0 ? b->dims[at_b] : 1;
-            m->dims[i] = out->dims[i];
-            m->a_steps[i] = da == out->dims[i] ? a_step : 0;
-            m->b_steps[i] = db == out->dims[i] ? b_step : 0;
-            a_step *= da;
-            b_step *= db;
-            m->count *= out->dims[i];
-        }
-    }
-    m->a_row = d->ic;
-    m->b_packed = p->src[1].constant;
-    if (m->b_packed && osp_operand_count(p->src + 1) != d->ic * d->oc)
-        return "a stack of constant matrices";
-    // One constant matrix for all: the rows of all left matrices follow each other.
-    if (m->b_packed && osp_operand_count(p->src) == m->count * d->ow * d->ic) {
-        d->ow *= m->count;
-        m->count = 1;
-        m->batch_rank = 0;
-    }
-    return NULL;
-}
-
 static const char *refuse(const osp_problem *p)
 {
-    product m;
+    osp_product shape;
     for (int32_t i = 0; i < p->src_count; i++)
         if (p->src[i].dtype && !osp_operand_is(p->src + i, OSP_DTYPE_FLOAT32))
             return "not FP32";
     const char *why = osp_refuse_not_plain(p);
-    if (!why)
-        why = read_product(p, &m);
-    if (!why && (m.direct.ic == 0 || osp_operand_count(p->dst) == 0))
-        why = "empty";
-    return why;
+    return why ? why : osp_product_read(p, &shape);
 }
 
 static osp_status prepare(const osp_problem *p, osp_context *ctx, int32_t threads, void **state,
@@ -100,10 +29,12 @@ static osp_status prepare(const osp_problem *p, osp_context *ctx, int32_t thread
     product *m = osp_mem_calloc(&ctx->mem, 1, sizeof *m);
     if (!m)
         OSP_FAIL_MEMORY(err);
-    read_product(p, m);
+    osp_product_read(p, &m->shape);
     osp_direct *d = &m->direct;
     d->n = d->ih = d->oh = d->kh = d->kw = d->sh = d->sw = d->dh = d->dw = 1;
-    d->iw = d->ow;
+    d->iw = d->ow = m->shape.rows;
+    d->ic = m->shape.depth;
+    d->oc = m->shape.columns;
     d->src_pitch = d->ic;
     d->dst_pitch = d->oc;
     const osp_status status = osp_direct_settle(d, ctx, osp_cpu_simd(), err);
@@ -112,7 +43,7 @@ static osp_status prepare(const osp_problem *p, osp_context *ctx, int32_t thread
         return status;
     }
     m->pack_bytes = osp_direct_packed_bytes(d);
-    if (m->b_packed)
+    if (m->shape.b_constant)
         sizes->packed_bytes = m->pack_bytes;
     else
         sizes->workspace_bytes = m->pack_bytes;
@@ -124,15 +55,15 @@ static void pack_blocks(const product *m, const float *b, const float *bias, flo
                         int64_t first, int64_t last)
 {
     const osp_direct *d = &m->direct;
-    const int64_t steps[2] = {m->b_n, m->b_k};
+    const int64_t steps[2] = {m->shape.b_n, m->shape.b_k};
     osp_direct_pack(d, b, steps, bias, packed, first, last);
-    if (m->alpha == 1)
+    if (m->shape.alpha == 1)
         return;
     const int64_t width = d->kernel->vectors * d->simd->lanes;
     for (int64_t k = first; k < last; k++) {
         float *w = packed + k * d->block_floats + width;  // not the bias
         for (int64_t i = 0; i < d->block_floats - width; i++)
-            w[i] *= m->alpha;
+            w[i] *= m->shape.alpha;
     }
 }
 
@@ -142,7 +73,7 @@ static osp_status pack(const osp_problem *p, void *state, const void *const *src
     (void)err;
     (void)p;
     const product *m = state;
-    pack_blocks(m, src[1], m->has_bias ? src[2] : NULL, packed, 0, m->direct.blocks);
+    pack_blocks(m, src[1], m->shape.has_bias ? src[2] : NULL, packed, 0, m->direct.blocks);
     return OSP_OK;
 }
 
@@ -167,14 +98,10 @@ static osp_status launch(const osp_problem *p, void *state, const osp_launch *l,
     const osp_direct *d = &m->direct;
     const float *packed = l->packed;
     int64_t last_b = -1;
-    for (int64_t i = 0; i < m->count; i++) {
-        int64_t at = i, a = 0, b = 0;
-        for (int32_t k = m->batch_rank - 1; k >= 0; k--) {
-            a += at % m->dims[k] * m->a_steps[k];
-            b += at % m->dims[k] * m->b_steps[k];
-            at /= m->dims[k];
-        }
-        if (!m->b_packed && b != last_b) {
+    for (int64_t i = 0; i < m->shape.count; i++) {
+        int64_t a, b;
+        osp_product_at(&m->shape, i, &a, &b);
+        if (!m->shape.b_constant && b != last_b) {
             job j = {m, (const float *)l->src[1] + b, l->workspace};
             osp_cpu_parallel(l->threads, d->blocks, (double)d->block_floats * 0.3, pack_range, &j);
             packed = l->workspace;

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "backends/cpu/cpu.h"
+#include "backends/cpu/bf16.h"
 
 enum { MAX_TAPS = 256, BLOCK = 64 };
 
@@ -14,6 +14,7 @@ typedef struct pool {
     osp_window h, w;
     osp_dtype dtype;
     bool max, include_pad;
+    bool max_bf16;  // straight from bfloat16 rows
 } pool;
 
 static bool is_global(const osp_problem *p)
@@ -60,6 +61,7 @@ static osp_status prepare(const osp_problem *p, osp_context *ctx, int32_t thread
                 .dst_pitch = p->dst->pitch,
                 .dtype = p->src->dtype,
                 .max = !strcmp(p->op->type, "MaxPool")};
+    s->max_bf16 = s->max && s->dtype == OSP_DTYPE_BFLOAT16 && osp_cpu_has_bf16();
     if (is_global(p)) {
         s->h = (osp_window){.size = in[2], .stride = 1, .dilation = 1};
         s->w = (osp_window){.size = in[3], .stride = 1, .dilation = 1};
@@ -130,9 +132,21 @@ static void reduce_block(const pool *s, float *dst, const char *const *lines, in
     s->simd->scale(dst, sum, n, s->max ? 1.0f : scale);
 }
 
+static void store_max_bf16(const pool *s, char *dst, const char *const *lines, int32_t count)
+{
+    const uint16_t *rows[MAX_TAPS];
+    for (int32_t k = 0; k < count; k++)
+        rows[k] = (const uint16_t *)(const void *)lines[k];
+    osp_bf16_max_rows((uint16_t *)(void *)dst, rows, count, s->c);
+}
+
 static void store_pixel(const pool *s, char *dst, const char *const *lines, int32_t count,
                         float scale)
 {
+    if (s->max_bf16 && count) {
+        store_max_bf16(s, dst, lines, count);
+        return;
+    }
     if (s->dtype == OSP_DTYPE_FLOAT32 && count) {
         reduce_block(s, (float *)(void *)dst, lines, count, 0, s->c, scale);
         return;

@@ -122,7 +122,7 @@ static void run_items(void *user, int32_t thread, int64_t begin, int64_t end)
 }
 
 void osp_rows_run(const osp_rows *r, void *dst, void *const *src, osp_row_fn fn, const void *user,
-                  double cost, int32_t threads)
+                  double cost, osp_threads threads)
 {
     enum { PIECE = 4096 };
     job j = {.r = r, .dst = dst, .fn = fn, .user = user, .piece = PIECE};

@@ -21,6 +21,6 @@ typedef void (*osp_row_fn)(const void *user, char *dst, int64_t dst_step, const 
 // Rows of a destination and of sources broadcast to it. false: strides that fall on no dims.
 bool osp_rows_of(osp_rows *r, const osp_operand *dst, const osp_operand *src, int32_t sources);
 void osp_rows_run(const osp_rows *r, void *dst, void *const *src, osp_row_fn fn, const void *user,
-                  double cost, int32_t threads);
+                  double cost, osp_threads threads);
 
 #endif

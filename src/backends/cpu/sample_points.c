@@ -1,17 +1,19 @@
-// GridSample of plain FP32 images, linear, zeros or border outside: the four corners of a point
-// are found once for all channels.
+// GridSample of plain FP32 or bfloat16 images at FP32 points, linear, zeros or border outside: the
+// four corners of a point are found once for all channels.
 #include <math.h>
 #include <string.h>
 
 #include "backends/cpu/cpu.h"
+#include "base/half.h"
 #include "ops/grid_sample.h"
 
 static const char *refuse(const osp_problem *p)
 {
     const osp_grid_attrs *a = p->attrs;
-    if (!osp_operand_is(p->src, OSP_DTYPE_FLOAT32) ||
-        !osp_operand_is(p->src + 1, OSP_DTYPE_FLOAT32))
-        return "not FP32";
+    if (!osp_operand_is(p->src, OSP_DTYPE_FLOAT32) && !osp_operand_is(p->src, OSP_DTYPE_BFLOAT16))
+        return "neither FP32 nor bfloat16";
+    if (!osp_operand_is(p->src + 1, OSP_DTYPE_FLOAT32))
+        return "points that are not FP32";
     if (p->src->shape.rank != 4)
         return "not an image";
     if (a->mode != OSP_SAMPLE_LINEAR || a->padding == OSP_SAMPLE_REFLECTION)
@@ -21,8 +23,9 @@ static const char *refuse(const osp_problem *p)
 
 typedef struct job {
     const osp_problem *p;
-    const float *src, *grid;
-    float *dst;
+    const void *src;
+    const float *grid;
+    void *dst;
 } job;
 
 static float source_point(const osp_grid_attrs *a, float g, int64_t length)
@@ -32,6 +35,26 @@ static float source_point(const osp_grid_attrs *a, float g, int64_t length)
     if (a->padding == OSP_SAMPLE_BORDER)
         x = x > n - 1 ? n - 1 : x >= 0 ? x : 0;
     return x > 0x1p40f ? 0x1p40f : x >= -0x1p40f ? x : -0x1p40f;
+}
+
+// All channels of one point; planes are `plane` and `pixels` elements.
+static void blend(const float *src, float *dst, int64_t c, int64_t plane, int64_t pixels,
+                  const int64_t at[4], const float weight[4])
+{
+    for (int64_t k = 0; k < c; k++, src += plane, dst += pixels)
+        *dst = src[at[0]] * weight[0] + src[at[1]] * weight[1] + src[at[2]] * weight[2] +
+               src[at[3]] * weight[3];
+}
+
+static void blend_bf16(const uint16_t *src, uint16_t *dst, int64_t c, int64_t plane, int64_t pixels,
+                       const int64_t at[4], const float weight[4])
+{
+    for (int64_t k = 0; k < c; k++, src += plane, dst += pixels) {
+        float sum = 0;
+        for (int32_t i = 0; i < 4; i++)
+            sum += osp_bfloat_to_float(src[at[i]]) * weight[i];
+        *dst = osp_float_to_bfloat(sum);
+    }
 }
 
 static void sample_range(void *user, int32_t thread, int64_t begin, int64_t end)
@@ -55,11 +78,12 @@ static void sample_range(void *user, int32_t thread, int64_t begin, int64_t end)
             at[k] = inside ? py * w + px : 0;
             weight[k] = inside ? ((k & 1) ? fx : 1 - fx) * ((k >> 1) ? fy : 1 - fy) : 0;
         }
-        const float *src = j->src + n * c * plane;
-        float *dst = j->dst + n * c * pixels + i % pixels;
-        for (int64_t k = 0; k < c; k++, src += plane, dst += pixels)
-            *dst = src[at[0]] * weight[0] + src[at[1]] * weight[1] + src[at[2]] * weight[2] +
-                   src[at[3]] * weight[3];
+        const int64_t from = n * c * plane, to = n * c * pixels + i % pixels;
+        if (j->p->src->dtype == OSP_DTYPE_FLOAT32)
+            blend((const float *)j->src + from, (float *)j->dst + to, c, plane, pixels, at, weight);
+        else
+            blend_bf16((const uint16_t *)j->src + from, (uint16_t *)j->dst + to, c, plane, pixels,
+                       at, weight);
     }
 }
 

@@ -83,6 +83,45 @@ typedef struct osp_depthwise_run {
     bool add_first;
 } osp_depthwise_run;
 
+// A tile of a Winograd convolution on its way in: 6x6 pixels of the source become 36 rows.
+typedef struct osp_winograd_in {
+    const float *const *src;    // 36 pixels, line by line; each has `channels`
+    float *dst;                 // whole vectors
+    int64_t step, vector_step;  // floats from row to row, from vector to vector of a row
+    int64_t channels;
+} osp_winograd_in;
+
+// Rows of several tiles, of one of the 36 places, times that place's weights.
+typedef struct osp_winograd_product {
+    const float *src;      // [vectors of channels][tiles][lanes]
+    const float *weights;  // [channels][vectors * lanes]
+    float *dst;            // tiles, dst_step floats apart
+    int64_t dst_step;
+    int64_t channels;
+} osp_winograd_product;
+
+typedef struct osp_winograd_kernel {
+    int32_t rows, vectors;  // tiles, vectors of output channels
+    float speed;            // share of the peak it reaches, for choosing
+    void (*run)(const osp_winograd_product *product);
+} osp_winograd_kernel;
+
+// And on its way out: 36 rows become lines x columns (at most 4x4) pixels.
+typedef struct osp_winograd_out {
+    const float *src;
+    int64_t step;
+    const float *bias;  // whole vectors
+    float *dst;
+    int64_t dst_line, dst_pixel;  // floats from line to line, from pixel to pixel
+    const float *add;             // or NULL
+    int64_t add_line, add_pixel;
+    int64_t channels;
+    int32_t lines, columns;
+    int32_t act;
+    float alpha, beta;
+    bool add_first;
+} osp_winograd_out;
+
 typedef struct osp_simd {
     const char *name;
     int32_t lanes;  // floats in a vector
@@ -91,6 +130,9 @@ typedef struct osp_simd {
     // is the column of the first pixel, and ic the columns of the window.
     osp_conv_kernel planes[2];
     void (*depthwise)(const osp_depthwise_run *run);
+    void (*winograd_in)(const osp_winograd_in *tile);
+    osp_winograd_kernel winograd[OSP_CONV_KERNELS];
+    void (*winograd_out)(const osp_winograd_out *tile);
     void (*unary)(osp_unary op, float *dst, const float *src, int64_t n, float alpha, float beta);
     // steps of a and b: 0 or 1
     void (*binary)(osp_binary op, float *dst, const float *a, int64_t a_step, const float *b,
@@ -115,6 +157,8 @@ typedef struct osp_simd {
     // dst[c * dst_step + r] = src[r * src_step + c] for 4-byte elements
     void (*transpose4)(void *dst, int64_t dst_step, const void *src, int64_t src_step, int64_t rows,
                        int64_t columns);
+    void (*transpose2)(void *dst, int64_t dst_step, const void *src, int64_t src_step, int64_t rows,
+                       int64_t columns);  // and for 2-byte ones
     // dst = a + (b - a) * t, four corners: bilinear rows
     void (*blend4)(float *dst, const float *const src[4], const float weight[4], int64_t n);
     void (*bfloat_to_float)(float *dst, const uint16_t *src, int64_t n);

@@ -498,6 +498,7 @@ static void float_to_bfloat(uint16_t *dst, const float *src, int64_t n)
 
 #include "backends/cpu/simd_conv.h"
 #include "backends/cpu/simd_transpose.h"
+#include "backends/cpu/simd_winograd.h"
 
 const osp_simd OSP_SIMD = {
     .name = OSP_SIMD_NAME,
@@ -505,6 +506,9 @@ const osp_simd OSP_SIMD = {
     .conv = CONV_KERNELS,
     .planes = PLANES_KERNELS,
     .depthwise = depthwise_run,
+    .winograd_in = winograd_in,
+    .winograd = WINOGRAD_KERNELS,
+    .winograd_out = winograd_out,
     .unary = unary_row,
     .binary = binary_row,
     .max_rows = max_rows,
@@ -517,6 +521,7 @@ const osp_simd OSP_SIMD = {
     .softmax_columns = softmax_columns,
     .layer_norm = layer_norm_row,
     .transpose4 = transpose4,
+    .transpose2 = transpose2,
     .blend4 = blend4,
     .bfloat_to_float = bfloat_to_float,
     .float_to_bfloat = float_to_bfloat,

@@ -55,9 +55,8 @@ static osp_status read_names(osp_trt_model *m, osp_error *err)
             if (name && osp_trt_engine_io_mode(api, m->engine, name) == mode)
                 OSP_TRY(read_io(m, name, m->io + filled++, err));
         }
-        *(mode == OSP_TRT_INPUT ? &m->inputs : &m->outputs) = filled -
-                                                              (mode == OSP_TRT_INPUT ? 0
-                                                                                     : m->inputs);
+        *(mode == OSP_TRT_INPUT ? &m->inputs
+                                : &m->outputs) = filled - (mode == OSP_TRT_INPUT ? 0 : m->inputs);
     }
     if (filled != count || !m->outputs)
         OSP_FAIL(err, OSP_ERROR_FORMAT, "the engine's inputs and outputs make no sense");

@@ -221,13 +221,14 @@ osp_status osp_trt_open_builder(const osp_trt *trt, osp_trt_sink *sink, osp_trt_
     return refused(trt, sink, "builder", err);
 }
 
-osp_status osp_trt_open_parser(const osp_trt *trt, osp_trt_network *network,
-                               osp_trt_sink *sink, osp_trt_parser **out, osp_error *err)
+osp_status osp_trt_open_parser(const osp_trt *trt, osp_trt_network *network, osp_trt_sink *sink,
+                               osp_trt_parser **out, osp_error *err)
 {
     char name[32], path[sizeof trt->file + sizeof name];
     const char *slash = strrchr(trt->file, '/');
     snprintf(name, sizeof name, "libnvonnxparser.so.%d", trt->api.version / 10000);
-    snprintf(path, sizeof path, "%.*s%s", slash ? (int)(slash + 1 - trt->file) : 0, trt->file, name);
+    snprintf(path, sizeof path, "%.*s%s", slash ? (int)(slash + 1 - trt->file) : 0, trt->file,
+             name);
     *out = NULL;
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!library)

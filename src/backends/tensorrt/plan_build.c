@@ -113,10 +113,10 @@ static osp_status parse_failed(build *b, osp_error *err)
             continue;
         const char *node = osp_trt_parser_error_node(e), *op = osp_trt_parser_error_operator(e);
         char one[300];
-        const int n = node[0] || op[0] ? snprintf(one, sizeof one, "node '%s' (%s): %s", node, op,
-                                                  osp_trt_parser_error_text(e))
-                                       : snprintf(one, sizeof one, "%s",
-                                                  osp_trt_parser_error_text(e));
+        const int n = node[0] || op[0]
+                          ? snprintf(one, sizeof one, "node '%s' (%s): %s", node, op,
+                                     osp_trt_parser_error_text(e))
+                          : snprintf(one, sizeof one, "%s", osp_trt_parser_error_text(e));
         const size_t length = n < (int)sizeof one ? (size_t)n : sizeof one - 1;
         if (used + length + 3 > sizeof list)
             break;
@@ -182,8 +182,8 @@ static osp_status add_profile(build *b, int32_t batch, osp_error *err)
             if (dims.d[d] < 0)
                 dims.d[d] = batch;
         for (int32_t s = OSP_TRT_MIN; ok && s <= OSP_TRT_MAX; s++)
-            ok = osp_trt_profile_set(api, profile, osp_trt_tensor_name(api, t),
-                                     (osp_trt_selector)s, &dims);
+            ok = osp_trt_profile_set(api, profile, osp_trt_tensor_name(api, t), (osp_trt_selector)s,
+                                     &dims);
     }
     ok = ok && osp_trt_profile_valid(api, profile) &&
          osp_trt_config_add_profile(api, b->config, profile) >= 0;

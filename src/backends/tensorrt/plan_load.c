@@ -4,7 +4,8 @@
 
 #include "backends/tensorrt/tensorrt.h"
 
-// A plan begins with these four bytes; the version of the library that wrote it stands further on.
+// A plan begins with these four bytes; the version of the library that wrote it stands at byte 24
+// (NVIDIA/TensorRT#3073): a hint which library to ask, and words for when it says no.
 static const char plan_magic[4] = {'f', 't', 'r', 't'};
 
 bool osp_trt_is_plan(const void *bytes, size_t size)
@@ -34,6 +35,10 @@ osp_status osp_trt_model_make(osp_trt_model **out, osp_context *ctx, int32_t dev
     osp_trt_model *m = osp_mem_calloc(&ctx->mem, 1, sizeof *m);
     if (!m)
         OSP_FAIL_MEMORY(err);
+    if (pthread_mutex_init(&m->lock, NULL)) {
+        osp_mem_free(&ctx->mem, m);
+        OSP_FAIL(err, OSP_ERROR_SYSTEM, "a mutex could not be made");
+    }
     m->ctx = ctx;
     m->gpu = gpu;
     m->trt = trt;
@@ -56,6 +61,7 @@ void osp_trt_model_close(osp_trt_model *m)
     if (inside)
         osp_gpu_leave(m->gpu, &scope);
     osp_trt_sink_close(&m->sink);
+    pthread_mutex_destroy(&m->lock);
     osp_arena_free(&m->arena);
     osp_mem_free(&m->ctx->mem, m->section);
     osp_mem_free(&m->ctx->mem, m);
@@ -82,7 +88,7 @@ static osp_status not_opened(osp_trt_model *m, osp_trt_sink *sink, const void *p
              text);
 }
 
-osp_status osp_trt_model_load(osp_trt_model *m, const void *plan, size_t size, osp_error *err)
+static osp_status load(osp_trt_model *m, const void *plan, size_t size, osp_error *err)
 {
     osp_gpu_scope scope;
     OSP_TRY(osp_gpu_enter(m->gpu, &scope, err));
@@ -103,5 +109,19 @@ osp_status osp_trt_model_load(osp_trt_model *m, const void *plan, size_t size, o
     if (!status)
         status = osp_trt_read_facts(m, err);
     osp_gpu_leave(m->gpu, &scope);
+    return status;
+}
+
+osp_status osp_trt_model_load(osp_trt_model *m, const void *plan, size_t size, osp_error *err)
+{
+    // Behind a prefix a plan may stand at any address. Nothing says that TensorRT reads it there.
+    enum { ALIGN = 64 };
+    if ((uintptr_t)plan % ALIGN == 0)
+        return load(m, plan, size, err);
+    void *copy = osp_mem_alloc(&m->ctx->mem, size);
+    if (!copy)
+        OSP_FAIL_MEMORY(err);
+    const osp_status status = load(m, memcpy(copy, plan, size), size, err);
+    osp_mem_free(&m->ctx->mem, copy);
     return status;
 }

@@ -60,10 +60,13 @@ static void close_program(void *state)
     program *p = state;
     if (!p)
         return;
-    for (int32_t v = 0; v < p->model->variant_count; v++)
+    osp_trt_model *m = (osp_trt_model *)(uintptr_t)p->model;
+    pthread_mutex_lock(&m->lock);
+    for (int32_t v = 0; v < m->variant_count; v++)
         osp_trt_delete(p->contexts[v]);
+    pthread_mutex_unlock(&m->lock);
     osp_gpu_free(p->gpu, p->memory);
-    osp_mem *mem = &p->model->ctx->mem;
+    osp_mem *mem = &m->ctx->mem;
     osp_mem_free(mem, p->allocators);
     osp_mem_free(mem, p);
 }
@@ -78,13 +81,16 @@ static osp_status open_program(void **state, osp_gpu *gpu, const void *engine, o
     p->allocators = osp_mem_calloc(&m->ctx->mem, (size_t)m->variant_count * (size_t)m->outputs,
                                    sizeof *p->allocators);
     osp_gpu_stream stream = NULL;
-    osp_status status = p->allocators
-                            ? osp_gpu_alloc(gpu, &p->memory, (size_t)m->memory_bytes, err)
-                            : osp_error_set(err, OSP_ERROR_MEMORY, "out of memory");
+    osp_status status = p->allocators ? osp_gpu_alloc(gpu, &p->memory, (size_t)m->memory_bytes, err)
+                                      : osp_error_set(err, OSP_ERROR_MEMORY, "out of memory");
     if (!status)
         status = osp_gpu_stream_open(gpu, &stream, err);
-    for (int32_t v = 0; !status && v < m->variant_count; v++)
+    pthread_mutex_t *lock = &((osp_trt_model *)(uintptr_t)m)->lock;
+    for (int32_t v = 0; !status && v < m->variant_count; v++) {
+        pthread_mutex_lock(lock);
         status = open_context(p, v, stream, err);
+        pthread_mutex_unlock(lock);
+    }
     if (!status)
         status = osp_gpu_stream_wait(gpu, stream, -1, err);
     osp_gpu_stream_close(gpu, &stream);
@@ -125,7 +131,8 @@ static osp_status enqueue(void *state, int32_t v, void *const *io, const size_t 
         const osp_trt_allocator *a = allocator_of(p, v, o);
         if (a->wanted_bytes > a->capacity_bytes)
             OSP_FAIL(err, OSP_ERROR_OVERFLOW,
-                     "output '%s' needs %llu bytes, and %llu are kept for an output whose size only "
+                     "output '%s' needs %llu bytes, and %llu are kept for an output whose size "
+                     "only "
                      "the run knows: export the model with a bound",
                      m->io[m->inputs + o].name, (unsigned long long)a->wanted_bytes,
                      (unsigned long long)a->capacity_bytes);

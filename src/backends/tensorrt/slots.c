@@ -94,26 +94,34 @@ bool osp_trt_api_init(osp_trt_api *api, int32_t version)
     return major == 10 || major == 11;
 }
 
-// A method of the implementation behind an object.
+// A method of the implementation behind an object; CALL0 where it takes nothing but the object.
+#define IMPL(OBJECT) ((const object *)(OBJECT))->impl
+#define METHOD_OF(RESULT, METHOD, OBJECT, TYPES)                                                   \
+    ((RESULT(*) TYPES)IMPL(OBJECT)->vtable[slots[METHOD][api->column]])
+#define CALL0(RESULT, METHOD, OBJECT)                                                              \
+    METHOD_OF(RESULT, METHOD, OBJECT, (void *))((void *)IMPL(OBJECT))
 #define CALL(RESULT, METHOD, OBJECT, TYPES, ...)                                                   \
-    (((RESULT(*) TYPES)((const object *)(OBJECT))->impl->vtable[slots[METHOD][api->column]])(      \
-        (void *)((const object *)(OBJECT))->impl, ##__VA_ARGS__))
-// A method of an object that has none.
+    METHOD_OF(RESULT, METHOD, OBJECT, TYPES)((void *)IMPL(OBJECT), __VA_ARGS__)
+
+// The same of an object that has none.
+#define OWN_METHOD(RESULT, SLOT, OBJECT, TYPES)                                                    \
+    ((RESULT(*) TYPES)((const object *)(OBJECT))->vtable[SLOT])
+#define CALL0_OWN(RESULT, SLOT, OBJECT)                                                            \
+    OWN_METHOD(RESULT, SLOT, OBJECT, (void *))((void *)(uintptr_t)(OBJECT))
 #define CALL_OWN(RESULT, SLOT, OBJECT, TYPES, ...)                                                 \
-    (((RESULT(*) TYPES)((const object *)(OBJECT))->vtable[SLOT])((void *)(uintptr_t)(OBJECT),      \
-                                                                 ##__VA_ARGS__))
+    OWN_METHOD(RESULT, SLOT, OBJECT, TYPES)((void *)(uintptr_t)(OBJECT), __VA_ARGS__)
 
 void osp_trt_delete(void *whole)
 {
     enum { DELETING_DESTRUCTOR = 1 };
     if (osp_trt_is_object(whole))
-        CALL_OWN(void, DELETING_DESTRUCTOR, whole, (void *));
+        CALL0_OWN(void, DELETING_DESTRUCTOR, whole);
 }
 
 void osp_trt_parser_delete(const osp_trt_api *api, osp_trt_parser *parser)
 {
     if (osp_trt_is_object(parser))
-        CALL_OWN(void, slots[PARSER_DELETE][api->column], parser, (void *));
+        CALL0_OWN(void, slots[PARSER_DELETE][api->column], parser);
 }
 
 osp_trt_engine *osp_trt_runtime_open_engine(const osp_trt_api *api, osp_trt_runtime *runtime,
@@ -125,19 +133,19 @@ osp_trt_engine *osp_trt_runtime_open_engine(const osp_trt_api *api, osp_trt_runt
 
 const void *osp_trt_bytes_data(const osp_trt_api *api, const osp_trt_bytes *bytes)
 {
-    return CALL(const void *, BYTES_DATA, bytes, (void *));
+    return CALL0(const void *, BYTES_DATA, bytes);
 }
 
 size_t osp_trt_bytes_size(const osp_trt_api *api, const osp_trt_bytes *bytes)
 {
-    return CALL(size_t, BYTES_SIZE, bytes, (void *));
+    return CALL0(size_t, BYTES_SIZE, bytes);
 }
 
 // ---- Engine -------------------------------------------------------------------------------------
 
 int32_t osp_trt_engine_layers(const osp_trt_api *api, const osp_trt_engine *engine)
 {
-    return CALL(int32_t, ENGINE_LAYERS, engine, (void *));
+    return CALL0(int32_t, ENGINE_LAYERS, engine);
 }
 
 osp_trt_context *osp_trt_engine_open_context(const osp_trt_api *api, osp_trt_engine *engine)
@@ -150,23 +158,23 @@ int64_t osp_trt_engine_memory_bytes(const osp_trt_api *api, const osp_trt_engine
 {
     enum { HAS_V2 = 100100 };
     if (api->version < HAS_V2)
-        return (int64_t)CALL(size_t, ENGINE_MEMORY_SIZE, engine, (void *));
-    return CALL(int64_t, ENGINE_MEMORY_SIZE_V2, engine, (void *));
+        return (int64_t)CALL0(size_t, ENGINE_MEMORY_SIZE, engine);
+    return CALL0(int64_t, ENGINE_MEMORY_SIZE_V2, engine);
 }
 
 int32_t osp_trt_engine_profiles(const osp_trt_api *api, const osp_trt_engine *engine)
 {
-    return CALL(int32_t, ENGINE_PROFILES, engine, (void *));
+    return CALL0(int32_t, ENGINE_PROFILES, engine);
 }
 
 osp_trt_inspector *osp_trt_engine_open_inspector(const osp_trt_api *api, osp_trt_engine *engine)
 {
-    return CALL(osp_trt_inspector *, ENGINE_CREATE_INSPECTOR, engine, (void *));
+    return CALL0(osp_trt_inspector *, ENGINE_CREATE_INSPECTOR, engine);
 }
 
 int32_t osp_trt_engine_io_count(const osp_trt_api *api, const osp_trt_engine *engine)
 {
-    return CALL(int32_t, ENGINE_IO_COUNT, engine, (void *));
+    return CALL0(int32_t, ENGINE_IO_COUNT, engine);
 }
 
 const char *osp_trt_engine_io_name(const osp_trt_api *api, const osp_trt_engine *engine, int32_t i)
@@ -273,12 +281,12 @@ bool osp_trt_builder_fast_fp16(const osp_trt_api *api, const osp_trt_builder *bu
 {
     if (slots[BUILDER_FAST_FP16][api->column] == NONE)
         return true;  // 11 runs on no GPU that lacks it
-    return CALL(bool, BUILDER_FAST_FP16, builder, (void *));
+    return CALL0(bool, BUILDER_FAST_FP16, builder);
 }
 
 osp_trt_config *osp_trt_builder_open_config(const osp_trt_api *api, osp_trt_builder *builder)
 {
-    return CALL(osp_trt_config *, BUILDER_CREATE_CONFIG, builder, (void *));
+    return CALL0(osp_trt_config *, BUILDER_CREATE_CONFIG, builder);
 }
 
 osp_trt_network *osp_trt_builder_open_network(const osp_trt_api *api, osp_trt_builder *builder,
@@ -292,7 +300,7 @@ osp_trt_network *osp_trt_builder_open_network(const osp_trt_api *api, osp_trt_bu
 
 osp_trt_profile *osp_trt_builder_open_profile(const osp_trt_api *api, osp_trt_builder *builder)
 {
-    return CALL(osp_trt_profile *, BUILDER_CREATE_PROFILE, builder, (void *));
+    return CALL0(osp_trt_profile *, BUILDER_CREATE_PROFILE, builder);
 }
 
 osp_trt_bytes *osp_trt_builder_build(const osp_trt_api *api, osp_trt_builder *builder,
@@ -341,7 +349,7 @@ bool osp_trt_config_set_timings(const osp_trt_api *api, osp_trt_config *config,
 
 const osp_trt_timings *osp_trt_config_timings(const osp_trt_api *api, const osp_trt_config *config)
 {
-    return CALL(const osp_trt_timings *, CONFIG_TIMINGS, config, (void *));
+    return CALL0(const osp_trt_timings *, CONFIG_TIMINGS, config);
 }
 
 void osp_trt_config_set_workspace(const osp_trt_api *api, osp_trt_config *config, size_t bytes)
@@ -367,7 +375,7 @@ void osp_trt_config_set_progress(const osp_trt_api *api, osp_trt_config *config,
 
 int32_t osp_trt_network_inputs(const osp_trt_api *api, const osp_trt_network *network)
 {
-    return CALL(int32_t, NETWORK_INPUTS, network, (void *));
+    return CALL0(int32_t, NETWORK_INPUTS, network);
 }
 
 osp_trt_tensor *osp_trt_network_input(const osp_trt_api *api, const osp_trt_network *network,
@@ -378,12 +386,12 @@ osp_trt_tensor *osp_trt_network_input(const osp_trt_api *api, const osp_trt_netw
 
 const char *osp_trt_tensor_name(const osp_trt_api *api, const osp_trt_tensor *tensor)
 {
-    return CALL(const char *, TENSOR_NAME, tensor, (void *));
+    return CALL0(const char *, TENSOR_NAME, tensor);
 }
 
 osp_trt_dims osp_trt_tensor_dims(const osp_trt_api *api, const osp_trt_tensor *tensor)
 {
-    return CALL(osp_trt_dims, TENSOR_DIMS, tensor, (void *));
+    return CALL0(osp_trt_dims, TENSOR_DIMS, tensor);
 }
 
 bool osp_trt_profile_set(const osp_trt_api *api, osp_trt_profile *profile, const char *name,
@@ -395,12 +403,12 @@ bool osp_trt_profile_set(const osp_trt_api *api, osp_trt_profile *profile, const
 
 bool osp_trt_profile_valid(const osp_trt_api *api, const osp_trt_profile *profile)
 {
-    return CALL(bool, PROFILE_VALID, profile, (void *));
+    return CALL0(bool, PROFILE_VALID, profile);
 }
 
 osp_trt_bytes *osp_trt_timings_save(const osp_trt_api *api, const osp_trt_timings *timings)
 {
-    return CALL(osp_trt_bytes *, TIMINGS_SERIALIZE, timings, (void *));
+    return CALL0(osp_trt_bytes *, TIMINGS_SERIALIZE, timings);
 }
 
 bool osp_trt_timings_combine(const osp_trt_api *api, osp_trt_timings *timings,
@@ -432,7 +440,7 @@ bool osp_trt_parser_parse(const osp_trt_api *api, osp_trt_parser *parser, const 
 
 int32_t osp_trt_parser_errors(const osp_trt_api *api, const osp_trt_parser *parser)
 {
-    return CALL_OWN(int32_t, slots[PARSER_ERRORS][api->column], parser, (void *));
+    return CALL0_OWN(int32_t, slots[PARSER_ERRORS][api->column], parser);
 }
 
 const osp_trt_parser_error *osp_trt_parser_error_at(const osp_trt_api *api,
@@ -444,7 +452,7 @@ const osp_trt_parser_error *osp_trt_parser_error_at(const osp_trt_api *api,
 
 static const char *error_part(const osp_trt_parser_error *error, method which)
 {
-    const char *text = CALL_OWN(const char *, slots[which][0], error, (void *));
+    const char *text = CALL0_OWN(const char *, slots[which][0], error);
     return text ? text : "";
 }
 
@@ -528,9 +536,9 @@ static void monitor_finish(void *self, const char *phase)
 
 void osp_trt_monitor_init(osp_trt_monitor *monitor)
 {
-    static const any_fn vtable[] = {(any_fn)api_language, (any_fn)monitor_info, (any_fn)keep,
-                                    (any_fn)keep,         (any_fn)monitor_start,
-                                    (any_fn)monitor_step, (any_fn)monitor_finish};
+    static const any_fn vtable[] = {
+        (any_fn)api_language,  (any_fn)monitor_info, (any_fn)keep,          (any_fn)keep,
+        (any_fn)monitor_start, (any_fn)monitor_step, (any_fn)monitor_finish};
     monitor->vtable = vtable;
 }
 
@@ -568,9 +576,8 @@ static void allocator_shape(void *self, const char *name, const osp_trt_dims *di
 void osp_trt_allocator_init(osp_trt_allocator *allocator)
 {
     static const any_fn vtable[] = {
-        (any_fn)api_language,         (any_fn)allocator_info,
-        (any_fn)keep,                 (any_fn)keep,
-        (any_fn)allocator_reallocate, (any_fn)allocator_reallocate_async,
+        (any_fn)api_language,   (any_fn)allocator_info,       (any_fn)keep,
+        (any_fn)keep,           (any_fn)allocator_reallocate, (any_fn)allocator_reallocate_async,
         (any_fn)allocator_shape};
     allocator->vtable = vtable;
 }

@@ -41,7 +41,11 @@ typedef enum osp_trt_severity {
 } osp_trt_severity;
 typedef enum osp_trt_io_mode { OSP_TRT_INPUT = 1, OSP_TRT_OUTPUT = 2 } osp_trt_io_mode;
 typedef enum osp_trt_location { OSP_TRT_ON_DEVICE = 0, OSP_TRT_ON_HOST = 1 } osp_trt_location;
-typedef enum osp_trt_selector { OSP_TRT_MIN = 0, OSP_TRT_OPT = 1, OSP_TRT_MAX = 2 } osp_trt_selector;
+typedef enum osp_trt_selector {
+    OSP_TRT_MIN = 0,
+    OSP_TRT_OPT = 1,
+    OSP_TRT_MAX = 2
+} osp_trt_selector;
 typedef enum osp_trt_flag { OSP_TRT_FLAG_FP16 = 0, OSP_TRT_FLAG_TF32 = 6 } osp_trt_flag;
 
 // Which table of slots is used: 10 or 11; the version is major * 10000 + minor * 100 + patch.

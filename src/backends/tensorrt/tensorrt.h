@@ -26,6 +26,7 @@ typedef struct osp_trt_model {
     int32_t variant_count;
     bool batch_free;
     uint64_t memory_bytes;  // of a context
+    pthread_mutex_t lock;   // contexts are made and deleted one at a time; runs take no lock
     void *section;          // the plan, where it was built here; else NULL
     size_t section_size;
 } osp_trt_model;
@@ -44,8 +45,7 @@ osp_status osp_trt_build_plan(osp_trt_model *model, const osp_whole_request *req
 
 // The variants and shapes that an engine's profiles allow (engine_facts.c).
 osp_status osp_trt_read_facts(osp_trt_model *model, osp_error *err);
-void osp_trt_input_dims(const osp_trt_model *model, int32_t io, int32_t variant,
-                        osp_trt_dims *out);
+void osp_trt_input_dims(const osp_trt_model *model, int32_t io, int32_t variant, osp_trt_dims *out);
 
 // Timing cache on disk (timings.c). A file that cannot be used costs a warning and time, no more.
 osp_trt_timings *osp_trt_timings_open(const osp_trt_model *model, osp_trt_config *config,

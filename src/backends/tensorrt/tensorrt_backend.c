@@ -55,8 +55,7 @@ static osp_status check_key(osp_context *ctx, int32_t device, const char *plan, 
     if (major * 10000 + minor * 100 + patch != trt.api.version)
         OSP_FAIL(err, OSP_ERROR_STALE,
                  "the plan was built by TensorRT %d.%d.%d, and %s is %s: build it again", major,
-                 minor, patch, trt.file,
-                 osp_trt_version_text(trt.api.version, text, sizeof text));
+                 minor, patch, trt.file, osp_trt_version_text(trt.api.version, text, sizeof text));
     if (cc_major != info->cc_major || cc_minor != info->cc_minor)
         OSP_FAIL(err, OSP_ERROR_STALE, "the plan is for '%s', this device is '%s': build it again",
                  plan, here);
@@ -85,8 +84,8 @@ static osp_status build(void **engine, osp_context *ctx, const osp_whole_request
     return OSP_OK;
 }
 
-static osp_status open(void **engine, osp_context *ctx, int32_t device, const void *section,
-                       size_t size, osp_error *err)
+static osp_status open_plan(void **engine, osp_context *ctx, int32_t device, const void *section,
+                            size_t size, osp_error *err)
 {
     osp_trt_model *m;
     OSP_TRY(osp_trt_model_make(&m, ctx, device, osp_trt_plan_version(section, size) / 10000, err));
@@ -141,7 +140,7 @@ static osp_status layer(const void *engine, int32_t i, char *text, size_t size, 
 
 static const osp_whole_def whole = {
     .build = build,
-    .open = open,
+    .open = open_plan,
     .close = close_model,
     .get_info = get_info,
     .layer = layer,

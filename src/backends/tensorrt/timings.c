@@ -25,8 +25,10 @@ static osp_trt_timings *from_file(const osp_trt_model *m, osp_trt_config *config
     osp_file_unmap(&file);
     if (osp_trt_is_object(timings))
         return timings;
-    osp_log(m->ctx, OSP_LOG_WARNING, "timing cache %s is of no use to this TensorRT: a new one "
-                                     "takes its place", path);
+    osp_log(m->ctx, OSP_LOG_WARNING,
+            "timing cache %s is of no use to this TensorRT: a new one "
+            "takes its place",
+            path);
     return NULL;
 }
 
