@@ -24,9 +24,11 @@ struct osp_detector_gpu {
     osp_detector_gpu_options options;
     osp_gpu_boxes *boxes;
     stage *stages;  // by slot
+    bool in_team;   // has joined the runtime's: one thread does not copy as fast as a GPU computes
     // Of the batch that is being enqueued.
     const osp_image *images;
     osp_image *placed;  // the same, with addresses of the device
+    size_t *places;     // of each in the staging memory
     osp_gpu_fit *fits;
 };
 
@@ -110,10 +112,14 @@ osp_status osp_detector_gpu_open(osp_detector_gpu **out, osp_session *session,
         .session = session, .gpu = osp_session_device(session), .ctx = ctx, .options = *options};
     d->stages = osp_mem_calloc(&ctx->mem, (size_t)session->depth, sizeof *d->stages);
     d->placed = osp_mem_calloc(&ctx->mem, (size_t)options->batch, sizeof *d->placed);
+    d->places = osp_mem_calloc(&ctx->mem, (size_t)options->batch, sizeof *d->places);
     d->fits = osp_mem_calloc(&ctx->mem, (size_t)options->batch, sizeof *d->fits);
-    osp_status status = d->stages && d->placed && d->fits
-                            ? osp_gpu_enter(d->gpu, &scope, err)
+    osp_status status = d->stages && d->placed && d->places && d->fits
+                            ? osp_runtime_join_team(session->engine->runtime, err)
                             : osp_error_set(err, OSP_ERROR_MEMORY, "out of memory");
+    d->in_team = !status;
+    if (!status)
+        status = osp_gpu_enter(d->gpu, &scope, err);
     if (!status) {
         status = open_parts(d, err);
         osp_gpu_leave(d->gpu, &scope);
@@ -144,8 +150,11 @@ void osp_detector_gpu_close(osp_detector_gpu **detector)
         osp_gpu_boxes_close(&d->boxes);
         osp_gpu_leave(d->gpu, &scope);
     }
+    if (d->in_team)
+        osp_runtime_leave_team(d->session->engine->runtime);
     osp_mem_free(&d->ctx->mem, d->stages);
     osp_mem_free(&d->ctx->mem, d->placed);
+    osp_mem_free(&d->ctx->mem, d->places);
     osp_mem_free(&d->ctx->mem, d->fits);
     osp_mem_free(&d->ctx->mem, d);
 }
@@ -184,25 +193,54 @@ static osp_status grow(osp_detector_gpu *d, stage *s, size_t bytes, osp_error *e
     return OSP_OK;
 }
 
+// Pageable images that the team packs, each by whoever comes first.
+typedef struct packing {
+    osp_detector_gpu *d;
+    const stage *stage;
+    int32_t n;
+    atomic_int next;
+} packing;
+
+static void pack_images(void *user, int32_t thread)
+{
+    packing *p = user;
+    (void)thread;
+    for (int32_t i; (i = atomic_fetch_add(&p->next, 1)) < p->n;) {
+        osp_detector_gpu *d = p->d;
+        if (d->images[i].place == OSP_PLACE_HOST)
+            osp_gpu_image_pack(d->images + i, (uint8_t *)p->stage->pinned + d->places[i],
+                               (uint8_t *)p->stage->device + d->places[i], d->placed + i);
+    }
+}
+
 // Fills d->placed: pageable pixels by the staging memory, in one copy, pinned ones straight.
 static osp_status place_images(osp_detector_gpu *d, const stage *s, int32_t n,
                                osp_gpu_stream stream, osp_error *err)
 {
-    uint8_t *device = s->device, *pinned = s->pinned;
+    osp_runtime *runtime = d->session->engine->runtime;
+    packing p = {.d = d, .stage = s, .n = n};
+    int32_t packed = 0;
     size_t at = 0;
     for (int32_t i = 0; i < n; i++) {
         d->placed[i] = d->images[i];
-        if (d->images[i].place != OSP_PLACE_HOST)
-            continue;
-        osp_gpu_image_pack(d->images + i, pinned + at, device + at, d->placed + i);
-        at += osp_gpu_image_bytes(d->images + i);
+        d->places[i] = at;
+        packed += d->images[i].place == OSP_PLACE_HOST;
+        at += d->images[i].place == OSP_PLACE_HOST ? osp_gpu_image_bytes(d->images + i) : 0;
+    }
+    if (packed > 1) {
+        const int32_t threads = osp_thread_budget_take(&runtime->budget, runtime->threads);
+        osp_team_run(runtime->team, threads < packed ? threads : packed, pack_images, &p);
+        osp_thread_budget_give(&runtime->budget, threads);
+    } else {
+        pack_images(&p, 0);
     }
     if (at)
-        OSP_TRY(osp_gpu_copy(d->gpu, device, pinned, at, stream, err));
+        OSP_TRY(osp_gpu_copy(d->gpu, s->device, s->pinned, at, stream, err));
     for (int32_t i = 0; i < n; i++) {
         if (d->images[i].place != OSP_PLACE_PINNED)
             continue;
-        OSP_TRY(osp_gpu_image_copy(d->gpu, d->images + i, device + at, d->placed + i, stream, err));
+        OSP_TRY(osp_gpu_image_copy(d->gpu, d->images + i, (uint8_t *)s->device + at, d->placed + i,
+                                   stream, err));
         at += osp_gpu_image_bytes(d->images + i);
     }
     return OSP_OK;
