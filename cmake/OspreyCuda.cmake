@@ -73,7 +73,8 @@ function(osprey_cuda_finish)
     set(objects "")
     if(OSPREY_CUDA_FOUND)
         set(flags -std=c++17 -O3 -cudart static -fmad=false -lineinfo --Werror all-warnings
-            -Xcompiler -fPIC,-fvisibility=hidden,-fno-exceptions,-fno-rtti,-Wall
+            # No C++ runtime: the library is linked by the C compiler.
+            -Xcompiler -fPIC,-fvisibility=hidden,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics,-Wall
             -I ${CMAKE_SOURCE_DIR}/src -I ${CMAKE_SOURCE_DIR}/include -ccbin ${cuda_host})
         foreach(arch ${OSPREY_CUDA_ARCHS})
             list(APPEND flags -gencode arch=compute_${arch},code=sm_${arch})
@@ -85,6 +86,7 @@ function(osprey_cuda_finish)
             set(object ${CMAKE_BINARY_DIR}/kernels/${name}.o)
             add_custom_command(OUTPUT ${object}
                 COMMAND ${OSPREY_NVCC} ${flags} -MD -MF ${object}.d -c ${source} -o ${object}
+                COMMAND ${CMAKE_OBJCOPY} -w --keep-global-symbol=osp_* ${object}
                 DEPENDS ${source} DEPFILE ${object}.d COMMENT "Building CUDA object ${name}.o"
                 VERBATIM)
             list(APPEND objects ${object})

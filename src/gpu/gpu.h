@@ -24,6 +24,7 @@
 #define OSP_GPU_GPU_H
 
 #include "base/context.h"
+#include "gpu/gpu_types.h"
 
 typedef struct osp_gpu osp_gpu;
 // CUDA's own handles under names of ours: a cudaStream_t may be cast to osp_gpu_stream and back.
@@ -124,13 +125,6 @@ osp_status osp_gpu_copy_rows(osp_gpu *gpu, void *dst, size_t dst_pitch, const vo
                              osp_error *err);
 osp_status osp_gpu_fill(osp_gpu *gpu, void *dst, int value, size_t bytes, osp_gpu_stream stream,
                         osp_error *err);
-
-// A kernel takes one plain struct by value. Defined in a .cu file; without a toolkit `function` is
-// NULL, and launching gives OSP_ERROR_DEVICE.
-typedef struct osp_gpu_kernel {
-    const char *name;
-    const void *function;
-} osp_gpu_kernel;
 
 typedef struct osp_gpu_shape {
     uint32_t grid[3], block[3];  // 0 counts as 1

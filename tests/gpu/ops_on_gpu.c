@@ -1,0 +1,703 @@
+// Every tactic of the cuda backend against the reference kernels, on a GPU, one node at a time:
+//
+//     ops_on_gpu [--problems FILE] [--only OPERATOR] [--at-least N] [DIR...]
+//
+// DIR: cases in the layout of ONNX's backend tests (scripts/test-data makes them); each node of each
+// is run by every tactic that takes it. FILE: problem texts, one a line, with made-up data. Both are
+// run as they are and with float32 turned into float16; cases also as slices, with rows that do not
+// start at multiples of 16 bytes, and channels last. Bytes beside a destination must stay as they
+// were. Exit status 0: all that ran was right, and at least N ran. Thread rule: one thread.
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "backends/backend.h"
+#include "backends/problem.h"
+#include "base/file.h"
+#include "base/half.h"
+#include "onnx/load.h"
+#include "onnx/tensor.h"
+#include "ops/view.h"
+
+enum { OPERANDS = 64, MOST_NAMES = 80, GUARD = 0xA5, SHOWN = 60 };
+static const size_t ROOM = (size_t)1 << 30;  // of device memory
+
+typedef struct op_count {
+    const char *name;
+    size_t ran, failed, refused;
+    const char *why;  // of the last refusal
+} op_count;
+
+typedef struct bench {
+    osp_context ctx;
+    osp_gpu *gpu;
+    osp_gpu_stream stream;
+    char *room;  // device memory, handed out from its start for each run
+    size_t used;
+    op_count counts[MOST_NAMES];
+    size_t kinds, ran, failed, shown, uninferred;
+    const char *only;
+} bench;
+
+// One node with its data, dense and plain, on the host.
+typedef struct test {
+    const osp_op *op;
+    void *attrs;
+    int32_t src_count, dst_count;
+    osp_operand src[OPERANDS], dst[OPERANDS];  // dtype UNKNOWN: left out
+    void *data[OPERANDS], *expected[OPERANDS];
+    const char *name;
+} test;
+
+static void fatal(const char *what)
+{
+    fprintf(stderr, "ops_on_gpu: %s\n", what);
+    exit(2);
+}
+
+static void *take(size_t bytes)
+{
+    void *p = calloc(1, bytes ? bytes : 1);
+    if (!p)
+        fatal("out of memory");
+    return p;
+}
+
+static size_t count_of(const osp_operand *o)
+{
+    size_t n = 0;
+    return osp_shape_count(&o->shape, &n) ? n : 0;
+}
+
+static op_count *count_for(bench *b, const char *name)
+{
+    for (size_t i = 0; i < b->kinds; i++)
+        if (!strcmp(b->counts[i].name, name))
+            return b->counts + i;
+    if (b->kinds == MOST_NAMES)
+        fatal("too many operators");
+    b->counts[b->kinds].name = name;
+    return b->counts + b->kinds++;
+}
+
+// ---- Layouts ------------------------------------------------------------------------------------
+
+// Elements from the first to the last, with the gaps between rows.
+static size_t span_of(const osp_operand *o)
+{
+    const size_t n = count_of(o);
+    if (!n || o->row == o->pitch)
+        return n;
+    return (n / (size_t)o->row - 1) * (size_t)o->pitch + (size_t)o->row;
+}
+
+// Where element i of the logical C order lies.
+static size_t place_of(const osp_operand *o, size_t i)
+{
+    if (o->layout == OSP_LAYOUT_CHANNELS_LAST) {
+        const size_t c = (size_t)o->shape.dims[1];
+        const size_t pixels = (size_t)(o->shape.dims[2] * o->shape.dims[3]);
+        i = (i / (c * pixels) * pixels + i % pixels) * c + i / pixels % c;
+    }
+    return o->row ? i / (size_t)o->row * (size_t)o->pitch + i % (size_t)o->row : i;
+}
+
+static void set_dense(osp_operand *o)
+{
+    o->row = o->pitch = o->layout == OSP_LAYOUT_CHANNELS_LAST
+                            ? o->shape.dims[1]
+                            : osp_shape_span(&o->shape, 0, o->shape.rank);
+}
+
+// Layout variants of a test's activations; false: it would be as another one.
+typedef enum variant { AS_IS, SLICES, ODD_SLICES, LAST, LAST_SLICES, LAST_ODD, VARIANTS } variant;
+
+static bool arrange(osp_operand *o, variant v)
+{
+    const int64_t gap = v == ODD_SLICES || v == LAST_ODD ? 3 : 16;
+    if (o->constant || !o->dtype)
+        return false;
+    if (v == SLICES || v == ODD_SLICES) {
+        if (o->shape.rank < 2 || count_of(o) == 0)
+            return false;
+        const int32_t from = o->shape.rank > 2 ? 1 : o->shape.rank - 1;
+        o->row = osp_shape_span(&o->shape, from, o->shape.rank);
+        o->pitch = o->row + gap;
+        return true;
+    }
+    if (v < LAST || o->shape.rank != 4 || count_of(o) == 0)
+        return false;
+    o->layout = OSP_LAYOUT_CHANNELS_LAST;
+    o->row = o->shape.dims[1];
+    o->pitch = o->row + (v == LAST ? 0 : gap);
+    return true;
+}
+
+// ---- One run ------------------------------------------------------------------------------------
+
+static void check(osp_status status, const osp_error *err)
+{
+    if (status)
+        fatal(err->text);
+}
+
+static char *device_room(bench *b, size_t bytes, size_t extra)
+{
+    b->used = (b->used + 255) / 256 * 256;
+    char *at = b->room + b->used + extra;
+    b->used += bytes + extra + 256;
+    if (b->used > ROOM)
+        fatal("a case needs more device memory than there is room");
+    return at;
+}
+
+static void to_device(bench *b, void *dst, const void *src, size_t bytes)
+{
+    osp_error err;
+    check(osp_gpu_copy(b->gpu, dst, src, bytes, b->stream, &err), &err);
+    check(osp_gpu_stream_wait(b->gpu, b->stream, -1, &err), &err);
+}
+
+static bool same(osp_dtype dtype, const void *got, size_t i, const void *want, size_t k,
+                 double range)
+{
+    if (!osp_dtype_is_float(dtype)) {
+        const size_t bytes = osp_dtype_bytes(dtype);
+        return !memcmp((const char *)got + i * bytes, (const char *)want + k * bytes, bytes);
+    }
+    const double x = (double)osp_load_float(dtype, got, i);
+    const double y = (double)osp_load_float(dtype, want, k);
+    if (isnan(x) || isnan(y))
+        return isnan(x) && isnan(y);
+    if (x == y)
+        return true;
+    const double most = dtype == OSP_DTYPE_FLOAT32 ? 1e-5 + 1e-4 * fabs(y) : 1e-3 + 2e-2 * range;
+    return fabs(x - y) <= most;
+}
+
+static double range_of(osp_dtype dtype, const void *data, size_t count)
+{
+    double most = 0;
+    for (size_t i = 0; i < count && osp_dtype_is_float(dtype); i++) {
+        const double x = fabs((double)osp_load_float(dtype, data, i));
+        if (isfinite(x) && x > most)
+            most = x;
+    }
+    return most;
+}
+
+// Compares a destination, and the bytes beside its elements with the guard. `why`: what is wrong.
+static bool compare(const osp_operand *o, const uint8_t *got, const void *want, char *why,
+                    size_t size)
+{
+    const size_t n = count_of(o), bytes = osp_dtype_bytes(o->dtype), span = span_of(o);
+    const double range = range_of(o->dtype, want, n);
+    uint8_t *ours = take(span + 64);
+    size_t wrong = 0, first = 0;
+    for (size_t k = 0; k < n; k++) {
+        const size_t i = place_of(o, k);
+        ours[i] = 1;
+        if (!same(o->dtype, got, i, want, k, range) && wrong++ == 0)
+            first = k;
+    }
+    size_t touched = 0;
+    for (size_t i = 0; i < span + 64; i++)
+        for (size_t j = 0; !ours[i] && j < bytes; j++)
+            touched += got[i * bytes + j] != GUARD;
+    free(ours);
+    if (wrong)
+        snprintf(why, size, "%zu of %zu differ, first [%zu]: %.9g, not %.9g", wrong, n, first,
+                 (double)osp_load_float(o->dtype, got, place_of(o, first)),
+                 (double)osp_load_float(o->dtype, want, first));
+    else if (touched)
+        snprintf(why, size, "%zu bytes beside it were written", touched);
+    return !wrong && !touched;
+}
+
+static void lay_out(const osp_operand *o, const void *dense, uint8_t *out)
+{
+    const size_t bytes = osp_dtype_bytes(o->dtype);
+    for (size_t i = 0; i < count_of(o); i++)
+        memcpy(out + place_of(o, i) * bytes, (const char *)dense + i * bytes, bytes);
+}
+
+typedef struct placed {
+    void *src[OPERANDS], *dst[OPERANDS];
+    size_t dst_bytes[OPERANDS];
+} placed;
+
+// Copies sources to the device and guards destinations. `odd`: addresses are aligned to an element.
+static void place(bench *b, const test *t, placed *at, bool odd)
+{
+    *at = (placed){0};
+    for (int32_t i = 0; i < t->src_count; i++) {
+        const osp_operand *o = t->src + i;
+        if (!o->dtype)
+            continue;
+        const size_t size = osp_dtype_bytes(o->dtype), bytes = span_of(o) * size;
+        uint8_t *host = take(bytes);
+        lay_out(o, t->data[i], host);
+        at->src[i] = device_room(b, bytes, odd && !o->constant ? size : 0);
+        to_device(b, at->src[i], host, bytes);
+        free(host);
+    }
+    for (int32_t i = 0; i < t->dst_count; i++) {
+        const osp_operand *o = t->dst + i;
+        if (!o->dtype)
+            continue;
+        const size_t size = osp_dtype_bytes(o->dtype);
+        at->dst_bytes[i] = (span_of(o) + 64) * size;
+        at->dst[i] = device_room(b, at->dst_bytes[i], odd ? size : 0);
+    }
+}
+
+static osp_status enqueue(bench *b, const test *t, const osp_tactic *tactic, const osp_problem *p,
+                          placed *at, osp_error *err)
+{
+    void *state = NULL, *packed = NULL;
+    const void *constants[OPERANDS] = {0};
+    void *src[OPERANDS];
+    osp_tactic_sizes sizes = {0};
+    if (tactic->prepare)
+        OSP_TRY(tactic->prepare(p, &b->ctx, 1, &state, &sizes, err));
+    for (int32_t i = 0; i < t->src_count; i++) {
+        constants[i] = t->src[i].constant ? t->data[i] : NULL;
+        src[i] = sizes.packed_bytes && t->src[i].constant ? NULL : at->src[i];
+    }
+    osp_status status = OSP_OK;
+    if (sizes.packed_bytes) {
+        void *host = take(sizes.packed_bytes);
+        status = tactic->pack(p, state, constants, host, err);
+        packed = device_room(b, sizes.packed_bytes, 0);
+        to_device(b, packed, host, sizes.packed_bytes);
+        free(host);
+    }
+    const osp_launch l = {.src = src,
+                          .dst = at->dst,
+                          .packed = packed,
+                          .workspace = device_room(b, sizes.workspace_bytes, 0),
+                          .threads = 1,
+                          .gpu = b->gpu,
+                          .stream = b->stream};
+    if (!status)
+        status = tactic->launch(p, state, &l, err);
+    if (tactic->release)
+        tactic->release(&b->ctx, state);
+    return status;
+}
+
+static void report(bench *b, const test *t, const osp_tactic *tactic, const osp_problem *p,
+                   const char *why)
+{
+    char text[OSP_PROBLEM_TEXT_BYTES];
+    osp_problem_print(p, text, sizeof text);
+    count_for(b, t->op->type)->failed++;
+    b->failed++;
+    if (b->shown++ < SHOWN)
+        printf("FAIL %s: %s: %s\n    %s\n", tactic->name, t->name, why, text);
+}
+
+static void run_tactic(bench *b, const test *t, const osp_tactic *tactic, const osp_problem *p,
+                       bool odd)
+{
+    placed at;
+    osp_error err;
+    char why[512] = "";
+    const size_t before = b->used;
+    place(b, t, &at, odd);
+    for (int32_t i = 0; i < t->dst_count; i++)
+        if (at.dst[i])
+            check(osp_gpu_fill(b->gpu, at.dst[i], GUARD, at.dst_bytes[i], b->stream, &err), &err);
+    osp_status status = enqueue(b, t, tactic, p, &at, &err);
+    if (!status)
+        status = osp_gpu_stream_wait(b->gpu, b->stream, -1, &err);
+    bool good = !status;
+    if (status)
+        snprintf(why, sizeof why, "%s", err.text);
+    for (int32_t i = 0; good && i < t->dst_count; i++) {
+        if (!at.dst[i])
+            continue;
+        uint8_t *got = take(at.dst_bytes[i]);
+        to_device(b, got, at.dst[i], at.dst_bytes[i]);
+        good = compare(t->dst + i, got, t->expected[i], why, sizeof why);
+        free(got);
+    }
+    b->used = before;
+    b->ran++;
+    count_for(b, t->op->type)->ran++;
+    if (!good)
+        report(b, t, tactic, p, why);
+    if (status)
+        fatal(err.text);  // the device is lost, as a rule
+}
+
+static void run_variant(bench *b, const test *original, variant v)
+{
+    test t = *original;
+    bool any = v == AS_IS;
+    for (int32_t i = 0; v != AS_IS && i < t.src_count; i++)
+        any |= arrange(t.src + i, v);
+    for (int32_t i = 0; v != AS_IS && i < t.dst_count; i++)
+        any |= arrange(t.dst + i, v);
+    if (!any)
+        return;
+    const osp_problem p = {t.op, t.attrs, t.src_count, t.dst_count, t.src, t.dst};
+    bool taken = false;
+    for (const osp_tactic *const *list = osp_backend_cuda.tactics(t.op); *list; list++) {
+        const char *why = (*list)->refuse ? (*list)->refuse(&p) : NULL;
+        if (why) {
+            count_for(b, t.op->type)->why = why;
+            continue;
+        }
+        taken = true;
+        run_tactic(b, &t, *list, &p, v == ODD_SLICES || v == LAST_ODD);
+    }
+    op_count *c = count_for(b, t.op->type);
+    c->refused += !taken;
+    // As it is, a node must be taken by some tactic.
+    if (!taken && v == AS_IS && b->shown++ < SHOWN)
+        printf("REFUSED %s: %s\n", t.name, c->why ? c->why : "no tactic");
+}
+
+// ---- Types and expected results -----------------------------------------------------------------
+
+// Inference, and the reference kernel on dense plain operands. false: the types do not go.
+static bool expect(bench *b, test *t)
+{
+    osp_value values[OPERANDS];
+    const osp_value *inputs[OPERANDS];
+    osp_type *types = take((OPERANDS + 8) * sizeof *types);
+    osp_view src[OPERANDS] = {0}, dst[OPERANDS] = {0};
+    osp_error err;
+    for (int32_t i = 0; i < t->src_count; i++) {
+        const osp_operand *o = t->src + i;
+        values[i] = (osp_value){.name = "",
+                                .dtype = o->dtype,
+                                .shape = o->shape,
+                                .data = t->op->shape_inputs >> i & 1 ? t->data[i] : NULL};
+        inputs[i] = o->dtype ? values + i : NULL;
+        src[i] = o->dtype ? (osp_view){o->dtype, o->shape, t->data[i]} : (osp_view){0};
+    }
+    osp_infer in = {&b->ctx, t->op, t->attrs, t->src_count, t->dst_count, inputs, types};
+    bool good = !t->op->infer(&in, &err);
+    for (int32_t i = 0; good && i < t->dst_count; i++) {
+        osp_operand *o = t->dst + i;
+        if (!o->dtype)
+            continue;
+        o->dtype = types[i].dtype;
+        o->shape = types[i].shape;
+        if (o->layout == OSP_LAYOUT_PLAIN && o->row == o->pitch)
+            set_dense(o);
+        t->expected[i] = take(count_of(o) * osp_dtype_bytes(o->dtype));
+        dst[i] = (osp_view){o->dtype, o->shape, t->expected[i]};
+    }
+    free(types);
+    const osp_call call = {t->attrs, t->src_count, t->dst_count, src, dst};
+    return good && !t->op->reference(&call, &err);
+}
+
+// float32 becomes float16 where the operand is data and not a number that decides shapes.
+static void halve(test *t)
+{
+    for (int32_t i = 0; i < t->src_count; i++) {
+        osp_operand *o = t->src + i;
+        if (o->dtype != OSP_DTYPE_FLOAT32 || t->op->shape_inputs >> i & 1)
+            continue;
+        const size_t n = count_of(o);
+        uint16_t *half = take(n * sizeof *half);
+        for (size_t k = 0; k < n; k++)
+            half[k] = osp_float_to_half(((const float *)t->data[i])[k]);
+        t->data[i] = half;
+        o->dtype = OSP_DTYPE_FLOAT16;
+    }
+}
+
+static bool has_float32(const test *t)
+{
+    for (int32_t i = 0; i < t->src_count; i++)
+        if (t->src[i].dtype == OSP_DTYPE_FLOAT32 && !(t->op->shape_inputs >> i & 1))
+            return true;
+    return false;
+}
+
+// `original`: operands and data; destinations with any dtype where they are wanted.
+static void run_test(bench *b, const test *original, bool as_given)
+{
+    if (b->only && strcmp(b->only, original->op->type) != 0)
+        return;
+    for (int32_t half = 0; half < 2; half++) {
+        test t = *original;
+        if (half && !has_float32(&t))
+            break;
+        t.attrs = take(t.op->attrs_size);
+        memcpy(t.attrs, original->attrs, t.op->attrs_size);
+        if (half)
+            halve(&t);
+        if (expect(b, &t))
+            for (variant v = AS_IS; v < (as_given ? SLICES : VARIANTS); v++)
+                run_variant(b, &t, v);
+        else
+            b->uninferred++;
+        for (int32_t i = 0; i < t.src_count; i++)
+            if (t.data[i] != original->data[i])
+                free(t.data[i]);
+        for (int32_t i = 0; i < t.dst_count; i++)
+            free(t.expected[i]);
+        free(t.attrs);
+    }
+}
+
+// ---- Problem texts ------------------------------------------------------------------------------
+
+// Numbers that look random and are the same everywhere.
+static float made_up(uint32_t *seed)
+{
+    *seed = *seed * 1664525u + 1013904223u;
+    return (float)(*seed >> 8) / (float)(1 << 23) - 1;
+}
+
+static void run_line(bench *b, const char *line)
+{
+    osp_arena arena;
+    osp_problem p;
+    osp_error err;
+    osp_arena_init(&arena, &b->ctx.mem);
+    check(osp_problem_scan(&p, &arena, line, &err), &err);
+    test t = {.op = p.op,
+              .attrs = (void *)(uintptr_t)p.attrs,
+              .src_count = p.src_count,
+              .dst_count = p.dst_count,
+              .name = "problem"};
+    uint32_t seed = 1;
+    for (int32_t i = 0; i < p.src_count; i++) {
+        t.src[i] = p.src[i];
+        const size_t n = count_of(t.src + i);
+        t.data[i] = take(n * osp_dtype_bytes(p.src[i].dtype));
+        const float scale = p.src[i].constant ? 0.25f : 1;
+        for (size_t k = 0; k < n; k++)
+            osp_store_float(p.src[i].dtype, t.data[i], k,
+                            osp_dtype_is_float(p.src[i].dtype) ? scale * made_up(&seed)
+                                                               : floorf(4 + 4 * made_up(&seed)));
+    }
+    memcpy(t.dst, p.dst, (size_t)p.dst_count * sizeof *p.dst);
+    run_test(b, &t, true);
+    for (int32_t i = 0; i < p.src_count; i++)
+        free(t.data[i]);
+    osp_arena_free(&arena);
+}
+
+static void run_problems(bench *b, const char *path)
+{
+    FILE *f = fopen(path, "r");
+    char line[OSP_PROBLEM_TEXT_BYTES];
+    if (!f)
+        fatal("the file of problems cannot be read");
+    while (fgets(line, sizeof line, f)) {
+        line[strcspn(line, "\r\n")] = 0;
+        if (line[0] && line[0] != '#')
+            run_line(b, line);
+    }
+    fclose(f);
+}
+
+// ---- Cases --------------------------------------------------------------------------------------
+
+static bool read_input(bench *b, const char *dir, int32_t i, osp_tensor *out)
+{
+    char path[1024];
+    osp_file file;
+    osp_error err;
+    snprintf(path, sizeof path, "%s/test_data_set_0/input_%d.pb", dir, i);
+    if (osp_file_map(&file, path, UINT64_MAX, &err))
+        return false;
+    check(osp_onnx_tensor_read(&b->ctx, file.data, file.size, out, &err), &err);
+    osp_file_unmap(&file);
+    return true;
+}
+
+static void run_node(bench *b, const osp_graph *g, const osp_node *node, osp_view *views,
+                     const char *dir)
+{
+    test t = {.op = node->op,
+              .attrs = node->attrs,
+              .src_count = node->input_count,
+              .dst_count = node->output_count,
+              .name = dir};
+    for (int32_t i = 0; i < node->input_count; i++) {
+        const osp_vid v = node->inputs[i];
+        if (v == OSP_NO_VALUE)
+            continue;
+        t.src[i] = (osp_operand){.dtype = views[v].dtype,
+                                 .shape = views[v].shape,
+                                 .constant = g->values[v].data != NULL};
+        set_dense(t.src + i);
+        t.data[i] = views[v].data;
+    }
+    for (int32_t i = 0; i < node->output_count; i++)
+        if (node->outputs[i] != OSP_NO_VALUE) {
+            t.dst[i] = (osp_operand){.dtype = g->values[node->outputs[i]].dtype,
+                                     .shape = g->values[node->outputs[i]].shape};
+            set_dense(t.dst + i);
+        }
+    run_test(b, &t, false);
+}
+
+// Inputs whose values decide shapes become constants.
+static void fix_inputs(osp_graph *g, osp_tensor *inputs)
+{
+    for (int32_t i = 0; i < g->input_count; i++) {
+        osp_value *v = g->values + g->inputs[i];
+        v->shape = (osp_shape){.rank = inputs[i].rank};
+        memcpy(v->shape.dims, inputs[i].dims, (size_t)inputs[i].rank * sizeof(int64_t));
+        for (size_t n = 0; n < g->node_count; n++)
+            for (int32_t k = 0; k < g->nodes[n].input_count; k++)
+                if (g->nodes[n].inputs[k] == g->inputs[i] && g->nodes[n].op &&
+                    g->nodes[n].op->shape_inputs >> k & 1)
+                    v->data = inputs[i].data;
+    }
+}
+
+static void run_graph(bench *b, osp_graph *g, const osp_tensor *inputs, const char *dir)
+{
+    osp_error err;
+    if (osp_graph_infer(g, false, &err)) {
+        b->uninferred++;
+        return;
+    }
+    osp_view *views = take(g->value_count * sizeof *views);
+    bool *ours = take(g->value_count);
+    for (size_t v = 0; v < g->value_count; v++) {
+        const osp_value *value = g->values + v;
+        size_t bytes = 0;
+        views[v] = (osp_view){value->dtype, value->shape, NULL};
+        if (value->data && osp_shape_bytes(&value->shape, value->dtype, &bytes)) {
+            views[v].data = take(bytes);  // constants may lie unaligned
+            memcpy(views[v].data, value->data, bytes);
+            ours[v] = true;
+        }
+    }
+    for (int32_t i = 0; i < g->input_count; i++)
+        if (!views[g->inputs[i]].data)
+            views[g->inputs[i]].data = inputs[i].data;
+    bool good = true;
+    for (size_t n = 0; good && n < g->node_count; n++) {
+        const osp_node *node = g->nodes + n;
+        for (int32_t k = 0; k < node->output_count; k++) {
+            size_t bytes = 0;
+            if (node->outputs[k] == OSP_NO_VALUE)
+                continue;
+            osp_view *view = views + node->outputs[k];
+            osp_shape_bytes(&view->shape, view->dtype, &bytes);
+            view->data = take(bytes);
+            ours[node->outputs[k]] = true;
+        }
+        run_node(b, g, node, views, dir);
+        good = !osp_node_run(g, node, views, &err);
+    }
+    for (size_t v = 0; v < g->value_count; v++)
+        if (ours[v])
+            free(views[v].data);
+    free(ours);
+    free(views);
+}
+
+static void run_case(bench *b, const char *dir)
+{
+    char path[1024];
+    osp_file file;
+    osp_error err;
+    osp_graph g;
+    osp_onnx_files files = {0};
+    osp_tensor inputs[OPERANDS] = {{0}};
+    snprintf(path, sizeof path, "%s/model.onnx", dir);
+    check(osp_file_map(&file, path, UINT64_MAX, &err), &err);
+    osp_graph_init(&g, &b->ctx);
+    check(osp_onnx_load(&g, &files, file.data, file.size, dir, &err), &err);
+    int32_t count = 0;
+    while (count < OPERANDS && read_input(b, dir, count, inputs + count))
+        count++;
+    if (count == g.input_count) {
+        fix_inputs(&g, inputs);
+        run_graph(b, &g, inputs, dir);
+    } else {
+        printf("SKIPPED %s: %d tensors for %d inputs\n", dir, count, g.input_count);
+    }
+    for (int32_t i = 0; i < count; i++)
+        osp_mem_free(&b->ctx.mem, inputs[i].data);
+    osp_graph_free(&g);
+    osp_onnx_files_free(&files);
+    osp_file_unmap(&file);
+}
+
+static void walk(bench *b, const char *dir, int depth)
+{
+    char path[1024];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/model.onnx", dir);
+    if (!stat(path, &st)) {
+        run_case(b, dir);
+        return;
+    }
+    DIR *d = depth < 8 ? opendir(dir) : NULL;
+    for (struct dirent *e; d && (e = readdir(d));) {
+        const int n = snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+        if (e->d_name[0] != '.' && n > 0 && (size_t)n < sizeof path && !stat(path, &st) &&
+            S_ISDIR(st.st_mode))
+            walk(b, path, depth + 1);
+    }
+    if (d)
+        closedir(d);
+}
+
+// ---- Command line -------------------------------------------------------------------------------
+
+static void summarise(const bench *b)
+{
+    for (size_t i = 0; i < b->kinds; i++) {
+        const op_count *c = b->counts + i;
+        printf("%-20s ran %5zu failed %4zu refused %4zu%s%s%s\n", c->name, c->ran, c->failed,
+               c->refused, c->why ? " (" : "", c->why ? c->why : "", c->why ? ")" : "");
+    }
+    printf("%zu ran, %zu failed, %zu not inferred in a type\n", b->ran, b->failed, b->uninferred);
+}
+
+int main(int argc, char **argv)
+{
+    static bench b;
+    osp_error err;
+    osp_gpu_scope scope;
+    size_t at_least = 1;
+    void *room;
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    check(osp_context_init(&b.ctx, NULL, &err), &err);
+    check(osp_gpus_open(&b.ctx, &err), &err);
+    check(osp_gpu_get(&b.ctx, 0, &b.gpu, &err), &err);
+    check(osp_gpu_enter(b.gpu, &scope, &err), &err);
+    check(osp_gpu_stream_open(b.gpu, &b.stream, &err), &err);
+    check(osp_gpu_alloc(b.gpu, &room, ROOM, &err), &err);
+    b.room = room;
+    for (int i = 1; i < argc; i++) {
+        if (argv[i][0] != '-')
+            walk(&b, argv[i], 0);
+        else if (i + 1 == argc)
+            fatal("an option lacks its value");
+        else if (!strcmp(argv[i], "--problems"))
+            run_problems(&b, argv[++i]);
+        else if (!strcmp(argv[i], "--only"))
+            b.only = argv[++i];
+        else if (!strcmp(argv[i], "--at-least"))
+            at_least = strtoul(argv[++i], NULL, 10);
+        else
+            fatal("unknown option: see the head of ops_on_gpu.c");
+    }
+    summarise(&b);
+    osp_gpu_free(b.gpu, room);
+    osp_gpu_stream_close(b.gpu, &b.stream);
+    osp_gpu_leave(b.gpu, &scope);
+    osp_gpus_close(&b.ctx);
+    osp_context_free(&b.ctx);
+    return b.failed || b.ran < at_least;
+}
