@@ -83,18 +83,41 @@ __global__ void __launch_bounds__(32 * OSP_ATTENTION_WARPS)
 
 constexpr int ROWS = OSP_ATTENTION_ROWS, KEYS = 64, THREADS = 128;
 
-// Lines [first, first + 64) of a matrix into [line][PITCH - 8], zeros where there are none.
+// Lines [first, first + 64) of a matrix into [line][PITCH - 8], zeros where there are none. `wide`:
+// 16-byte loads are aligned along the dense side.
 template <int PITCH>
-__device__ __forceinline__ void fill(__half *tile, const __half *data, int first, int lines, int width,
-                                     int64_t row, int64_t column)
+__device__ __forceinline__ void fill(__half *tile, const __half *data, bool wide, int first, int lines,
+                                     int width, int64_t row, int64_t column)
 {
     constexpr int WIDTH = PITCH - 8;
     const bool along_lines = row == 1;  // neighbouring threads read neighbours in memory
-    for (int e = threadIdx.x; e < 64 * WIDTH; e += THREADS) {
-        const int line = along_lines ? e % 64 : e / WIDTH, x = along_lines ? e / 64 : e % WIDTH;
-        tile[line * PITCH + x] = first + line < lines && x < width
-                                     ? data[(first + line) * row + x * column]
-                                     : __float2half_rn(0);
+    const __half zero = __float2half_rn(0);
+    for (int c = threadIdx.x; c < 64 * WIDTH / 8; c += THREADS) {
+        const int line = along_lines ? c % 8 * 8 : c / (WIDTH / 8);
+        const int x = along_lines ? c / 8 : c % (WIDTH / 8) * 8;
+        const __half *from = data + (first + line) * row + x * column;
+        const bool whole = along_lines ? first + line + 8 <= lines && x < width
+                                       : first + line < lines && x + 8 <= width;
+        union {
+            uint4 all;
+            __half v[8];
+        } chunk;
+        if (wide && whole) {
+            chunk.all = *(const uint4 *)from;
+        } else {
+#pragma unroll
+            for (int i = 0; i < 8; i++)
+                chunk.v[i] = first + line + (along_lines ? i : 0) < lines &&
+                                     x + (along_lines ? 0 : i) < width
+                                 ? from[along_lines ? i : i * column]
+                                 : zero;
+        }
+        if (along_lines)
+#pragma unroll
+            for (int i = 0; i < 8; i++)
+                tile[(line + i) * PITCH + x] = chunk.v[i];
+        else
+            *(uint4 *)(tile + line * PITCH + x) = chunk.all;
     }
 }
 
@@ -118,8 +141,8 @@ __global__ void __launch_bounds__(THREADS)
     int64_t at[4];
     locate(args.stack, stack, at);
     const __half *k = (const __half *)args.k + at[2], *v = (const __half *)args.v + at[3];
-    fill<D_PITCH>(queries, (const __half *)args.q + at[1], m0, args.m, args.d, args.q_row,
-                  args.q_column);
+    fill<D_PITCH>(queries, (const __half *)args.q + at[1], args.q_wide, m0, args.m, args.d,
+                  args.q_row, args.q_column);
     __syncthreads();
     uint32_t fq[D / 16][4];
 #pragma unroll
@@ -129,7 +152,7 @@ __global__ void __launch_bounds__(THREADS)
     const float scale = args.scale * 1.44269504088896340736f;  // to powers of two
     for (int n0 = 0; n0 < args.n; n0 += KEYS) {
         __syncthreads();
-        fill<D_PITCH>(others, k, n0, args.n, args.d, args.k_row, args.k_column);
+        fill<D_PITCH>(others, k, args.k_wide, n0, args.n, args.d, args.k_row, args.k_column);
         __syncthreads();
         float scores[KEYS / 8][4] = {};
 #pragma unroll
@@ -142,7 +165,7 @@ __global__ void __launch_bounds__(THREADS)
                 multiply(scores[2 * j + 1], fq[i], fk[2], fk[3]);
             }
         __syncthreads();
-        fill<E_PITCH>(others, v, n0, args.n, args.e, args.v_row, args.v_column);
+        fill<E_PITCH>(others, v, args.v_wide, n0, args.n, args.e, args.v_row, args.v_column);
         // A thread has two rows: lane / 4, and 8 further; four threads share them.
 #pragma unroll
         for (int h = 0; h < 2; h++) {

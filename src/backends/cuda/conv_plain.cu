@@ -74,7 +74,7 @@ __device__ __forceinline__ void finish(const osp_cuda_conv_args &p, const Pixel 
     const float add = p.add ? as_float(((const T *)p.add)[from]) : 0;
     if (p.residual == 1)  // before
         x += add;
-    x = activate(p.act, p.alpha, p.beta, x);
+    x = activate<sizeof(T) == 2>(p.act, p.alpha, p.beta, x);
     if (p.residual == 2)  // after
         x += add;
     ((T *)p.dst)[to] = from_float<T>(x);
@@ -121,6 +121,7 @@ __global__ void __launch_bounds__(THREADS)
                                  : 0;
         }
         __syncthreads();
+        float part[4][4] = {};  // of this tile: long sums keep their digits
 #pragma unroll
         for (int k = 0; k < K; k++) {
             const float4 x = *(const float4 *)&tile_a[k][row];
@@ -130,8 +131,11 @@ __global__ void __launch_bounds__(THREADS)
             for (int i = 0; i < 4; i++)
 #pragma unroll
                 for (int j = 0; j < 4; j++)
-                    sums[i][j] = fmaf(xs[i], ys[j], sums[i][j]);
+                    part[i][j] = fmaf(xs[i], ys[j], part[i][j]);
         }
+#pragma unroll
+        for (int i = 0; i < 16; i++)
+            sums[i / 4][i % 4] += part[i / 4][i % 4];
         __syncthreads();
     }
     for (int i = 0; i < 4; i++)

@@ -188,9 +188,10 @@ __device__ __forceinline__ float clamp(float x, float low, float high)
     return up > high ? high : up;
 }
 
-__device__ __forceinline__ float sigmoid(float x)
+// FAST: some 20 bits, for results that are rounded to FP16.
+template <bool FAST> __device__ __forceinline__ float over_sigmoid(float x, float numerator)
 {
-    return 1.0f / (1.0f + expf(-x));
+    return FAST ? __fdividef(numerator, 1.0f + __expf(-x)) : numerator / (1.0f + expf(-x));
 }
 
 __device__ __forceinline__ float gelu_tanh(float x)
@@ -199,17 +200,18 @@ __device__ __forceinline__ float gelu_tanh(float x)
 }
 
 // The functions of osp_act.
+template <bool FAST>
 __device__ __forceinline__ float activate(int fn, float alpha, float beta, float x)
 {
     switch (fn) {
     case OSP_FN_RELU:
         return x < 0 ? 0 : x;
     case OSP_FN_SILU:
-        return x / (1.0f + expf(-x));
+        return over_sigmoid<FAST>(x, x);
     case OSP_FN_LEAKY_RELU:
         return x < 0 ? alpha * x : x;
     case OSP_FN_SIGMOID:
-        return sigmoid(x);
+        return over_sigmoid<FAST>(x, 1.0f);
     case OSP_FN_HARD_SIGMOID:
         return clamp(alpha * x + beta, 0, 1);
     case OSP_FN_HARD_SWISH:

@@ -267,6 +267,7 @@ typedef struct osp_cuda_attention_args {
     osp_cuda_divisor row_blocks;  // of one matrix
     int32_t m, n, d, e;
     int64_t q_row, q_column, k_row, k_column, v_row, v_column, dst_row, dst_column;
+    int32_t q_wide, k_wide, v_wide;  // 16-byte loads along the dense side are aligned
     float scale;
 } osp_cuda_attention_args;
 

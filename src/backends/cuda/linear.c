@@ -245,6 +245,12 @@ static void sides(const osp_operand *o, int64_t transposed, int32_t *rows, int32
     *column = strides[c];
 }
 
+// Whichever side is dense.
+static bool rows_are_wide(const osp_cuda_walk *stack, int32_t operand, int64_t row, int64_t column)
+{
+    return row == 1 ? is_wide(stack, operand, row, column) : is_wide(stack, operand, column, row);
+}
+
 static osp_status prepare_attention(const osp_problem *p, osp_context *ctx, void **state,
                                     int32_t block_rows, osp_error *err)
 {
@@ -262,6 +268,9 @@ static osp_status prepare_attention(const osp_problem *p, osp_context *ctx, void
                           (const int64_t[]){so[i], sq[i], sk[i], sv[i]}, 4);
     osp_cuda_dims_settle(&d, 0);
     osp_cuda_walk_of(&a->stack, &d);
+    a->q_wide = rows_are_wide(&a->stack, 1, a->q_row, a->q_column);
+    a->k_wide = rows_are_wide(&a->stack, 2, a->k_row, a->k_column);
+    a->v_wide = rows_are_wide(&a->stack, 3, a->v_row, a->v_column);
     a->row_blocks = osp_cuda_divisor_of((a->m + block_rows - 1) / block_rows);
     a->scale = attrs->scale;
     return OSP_OK;
@@ -278,6 +287,9 @@ static osp_status launch_attention(const osp_cuda_attention_args *args,
     a.q = l->src[0];
     a.k = l->src[1];
     a.v = l->src[2];
+    a.q_wide &= osp_cuda_aligned(a.q, 16);
+    a.k_wide &= osp_cuda_aligned(a.k, 16);
+    a.v_wide &= osp_cuda_aligned(a.v, 16);
     const osp_gpu_shape shape = {.grid = {a.stack.count * a.row_blocks.value}, .block = {threads}};
     return osp_gpu_launch(l->gpu, kernel, &shape, &a, sizeof a, l->stream, err);
 }

@@ -50,6 +50,7 @@ __global__ void __launch_bounds__(OSP_PRODUCT_THREADS_F32)
                                 : 0;
         }
         __syncthreads();
+        float part[4][4] = {};  // of this tile: long sums keep their digits
 #pragma unroll
         for (int k = 0; k < K; k++) {
             const float4 x = *(const float4 *)&tile_a[k][row];
@@ -59,8 +60,11 @@ __global__ void __launch_bounds__(OSP_PRODUCT_THREADS_F32)
             for (int i = 0; i < 4; i++)
 #pragma unroll
                 for (int j = 0; j < 4; j++)
-                    sums[i][j] = fmaf(xs[i], ys[j], sums[i][j]);
+                    part[i][j] = fmaf(xs[i], ys[j], part[i][j]);
         }
+#pragma unroll
+        for (int i = 0; i < 16; i++)
+            sums[i / 4][i % 4] += part[i / 4][i % 4];
         __syncthreads();
     }
     float *dst = (float *)args.dst + place.at[0];

@@ -58,9 +58,11 @@ static uint32_t power_of_two(uint32_t least, uint32_t most, uint32_t wanted)
 static osp_gpu_shape shape_of(const osp_cuda_lines *l, bool columns)
 {
     const uint32_t lines = l->outer.count, length = l->inner.count;
-    if (columns)
+    if (columns)  // where lines alone fill a device, a thread each
         return (osp_gpu_shape){.grid = {(lines + 31) / 32},
-                               .block = {32, power_of_two(1, 32, (length + 3) / 4)}};
+                               .block = {32, lines >= 1 << 16 && length <= 64
+                                                 ? 1
+                                                 : power_of_two(1, 32, (length + 3) / 4)}};
     if (length > 512)
         return (osp_gpu_shape){.grid = {lines}, .block = {power_of_two(128, 1024, length / 4)}};
     return (osp_gpu_shape){.grid = {(lines + 3) / 4}, .block = {32, 4}};

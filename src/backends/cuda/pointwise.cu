@@ -6,6 +6,7 @@ namespace {
 
 using namespace osp;
 
+template <bool FAST>
 __device__ __forceinline__ float on_floats(const osp_cuda_point_args &p, float a, float b, float c)
 {
     switch (p.fn) {
@@ -49,7 +50,7 @@ __device__ __forceinline__ float on_floats(const osp_cuda_point_args &p, float a
     case OSP_FN_GREATER:
         return a > b;
     default:
-        return activate(p.fn, p.alpha, p.beta, a);
+        return activate<FAST>(p.fn, p.alpha, p.beta, a);
     }
 }
 
@@ -134,7 +135,7 @@ __global__ void __launch_bounds__(256) point_any(const __grid_constant__ osp_cud
         for (int k = 0; k < 3; k++)
             if (args.src[k])
                 x[k] = load_float(args.dtype[k], args.src[k], at[k + 1]);
-        store_float(args.dst_dtype, args.dst, at[0], on_floats(args, x[0], x[1], x[2]));
+        store_float(args.dst_dtype, args.dst, at[0], on_floats<false>(args, x[0], x[1], x[2]));
     } else if (args.fn == OSP_FN_POW) {
         power(args, at);
     } else {
@@ -174,8 +175,9 @@ __global__ void __launch_bounds__(256) point(const __grid_constant__ osp_cuda_po
     Vector<T, V> y;
 #pragma unroll
     for (int j = 0; j < V; j++)
-        y.v[j] = from_float<T>(on_floats(args, as_float(x[0].v[j]), second ? as_float(x[1].v[j]) : 0,
-                                         third ? as_float(x[2].v[j]) : 0));
+        y.v[j] = from_float<T>(on_floats<sizeof(T) == 2>(args, as_float(x[0].v[j]),
+                                                         second ? as_float(x[1].v[j]) : 0,
+                                                         third ? as_float(x[2].v[j]) : 0));
     *(Vector<T, V> *)((T *)args.dst + at[0]) = y;
 }
 
