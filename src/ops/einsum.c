@@ -6,11 +6,7 @@
 #include "ops/linear.h"
 #include "ops/view.h"
 
-enum {
-    LETTERS = OSP_EINSUM_LETTERS,
-    LABELS = OSP_EINSUM_LABELS,
-    OPERANDS = OSP_EINSUM_OPERANDS
-};
+enum { LETTERS = OSP_EINSUM_LETTERS, LABELS = OSP_EINSUM_LABELS, OPERANDS = OSP_EINSUM_OPERANDS };
 
 static int32_t letter(char c)
 {
@@ -118,7 +114,7 @@ static bool add_output(osp_einsum *e, const term *t)
 }
 
 const char *osp_einsum_read(osp_einsum *e, const char *equation, const osp_shape *const *shapes,
-                               int32_t count)
+                            int32_t count)
 {
     const char *at = equation;
     term t;
@@ -177,7 +173,8 @@ static osp_status infer_einsum(osp_infer *in, osp_error *err)
 }
 
 // Steps `index` over `labels`, and the offsets of all operands with it. false: at the end.
-static bool step(const osp_einsum *e, const int8_t *labels, int32_t rank, int64_t *index, int64_t *at)
+static bool step(const osp_einsum *e, const int8_t *labels, int32_t rank, int64_t *index,
+                 int64_t *at)
 {
     for (int32_t d = rank - 1; d >= 0; d--) {
         const int32_t label = labels[d];
@@ -223,7 +220,7 @@ static bool read_call(osp_einsum *e, const osp_call *call)
     for (int32_t i = 0; i < call->input_count && i < OPERANDS; i++)
         shapes[i] = &call->inputs[i].shape;
     return !osp_einsum_read(e, ((const osp_einsum_attrs *)call->attrs)->equation, shapes,
-                        call->input_count);
+                            call->input_count);
 }
 
 static osp_status run_einsum(const osp_call *call, osp_error *err)

@@ -78,7 +78,7 @@ static void single(osp_resize_taps *t, int64_t position)
 }
 
 void osp_resize_taps_of(const osp_resize_attrs *a, int32_t axis, int64_t in, int64_t out, int64_t o,
-                      osp_resize_taps *t)
+                        osp_resize_taps *t)
 {
     bool crop = a->coordinate == OSP_RESIZE_TF_CROP_AND_RESIZE;
     float scale = a->scale[axis];

@@ -53,7 +53,8 @@ typedef struct osp_resize_taps {
 // The taps of destination position `o` of an axis of `out` positions, from one of `in`.
 void osp_resize_taps_of(const osp_resize_attrs *a, int32_t axis, int64_t in, int64_t out, int64_t o,
                         osp_resize_taps *t);
-double osp_resize_weight(const osp_resize_attrs *a, const osp_resize_taps *t, int64_t in, int64_t i);
+double osp_resize_weight(const osp_resize_attrs *a, const osp_resize_taps *t, int64_t in,
+                         int64_t i);
 
 // All of dst from src, by the resolved fields. Any type in the mode nearest, else numbers.
 void osp_resample(const osp_resize_attrs *attrs, const osp_view *src, const osp_view *dst);

@@ -55,8 +55,7 @@ static const char *refuse_join(const osp_problem *p)
 {
     const osp_layout layout = p->src->layout;
     for (int32_t i = 0; i < p->src_count; i++)
-        if (p->src[i].dtype == p->src->dtype && !p->op->shape_inputs &&
-            p->src[i].layout != layout)
+        if (p->src[i].dtype == p->src->dtype && !p->op->shape_inputs && p->src[i].layout != layout)
             return "layouts differ";
     for (int32_t i = 0; i < p->dst_count; i++)
         if (p->dst[i].dtype && p->dst[i].layout != layout)

@@ -13,11 +13,17 @@ typedef struct row {
 
 #define POINT(TYPE, DOMAIN)                                                                        \
     {                                                                                              \
-        TYPE, DOMAIN, {&osp_cuda_point, NULL}                                                      \
+        TYPE, DOMAIN,                                                                              \
+        {                                                                                          \
+            &osp_cuda_point, NULL                                                                  \
+        }                                                                                          \
     }
 #define MOVE(TYPE, DOMAIN)                                                                         \
     {                                                                                              \
-        TYPE, DOMAIN, {&osp_cuda_move, NULL}                                                       \
+        TYPE, DOMAIN,                                                                              \
+        {                                                                                          \
+            &osp_cuda_move, NULL                                                                   \
+        }                                                                                          \
     }
 
 static const row rows[] = {

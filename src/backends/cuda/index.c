@@ -47,8 +47,7 @@ static osp_status prepare_topk(const osp_problem *p, osp_context *ctx, int32_t t
     a->dtype = (int32_t)p->src->dtype;
     a->largest = attrs->largest != 0;
     if (a->capacity > OSP_TOPK_SHARED)
-        sizes->workspace_bytes =
-            (size_t)a->outer.count * a->capacity * sizeof(osp_cuda_topk_pair);
+        sizes->workspace_bytes = (size_t)a->outer.count * a->capacity * sizeof(osp_cuda_topk_pair);
     return OSP_OK;
 }
 
@@ -89,9 +88,9 @@ static void gather_dims(const osp_problem *p, gather *g, const int64_t *to, cons
     for (int32_t i = 0; i < p->dst->shape.rank; i++) {
         const bool index = i >= axis && i < axis + many;
         const int32_t k = i < axis ? i : i - many + 1;
-        osp_cuda_dims_add(
-            d, p->dst->shape.dims[i],
-            (const int64_t[]){to[i], index ? 0 : from[k], index ? at[i - axis] : 0}, 3);
+        osp_cuda_dims_add(d, p->dst->shape.dims[i],
+                          (const int64_t[]){to[i], index ? 0 : from[k], index ? at[i - axis] : 0},
+                          3);
     }
     g->narrow.depth = 1;
     g->narrow.step[0] = from[axis];
@@ -118,9 +117,7 @@ static void gather_nd_dims(const osp_problem *p, gather *g, const int64_t *to, c
     const int32_t lead = p->src[1].shape.rank - 1;
     const int32_t depth = (int32_t)p->src[1].shape.dims[lead];
     for (int32_t i = 0; i < p->dst->shape.rank; i++) {
-        const int64_t step = i < batch  ? from[i]
-                             : i < lead ? 0
-                                        : from[batch + depth + i - lead];
+        const int64_t step = i < batch ? from[i] : i < lead ? 0 : from[batch + depth + i - lead];
         osp_cuda_dims_add(d, p->dst->shape.dims[i],
                           (const int64_t[]){to[i], step, i < lead ? at[i] : 0}, 3);
     }

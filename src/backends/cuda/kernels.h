@@ -60,7 +60,7 @@ typedef struct osp_cuda_table_args {
     const int32_t *tables;
     osp_cuda_walk walk;            // dst, and src where a dim has no table
     int32_t table[OSP_CUDA_DIMS];  // where it starts; -1: none
-    int32_t shift;                 // source offsets are in elements, this many bits finer than dst's
+    int32_t shift;  // source offsets are in elements, this many bits finer than dst's
 } osp_cuda_table_args;
 
 typedef struct osp_cuda_range_args {
@@ -263,7 +263,7 @@ extern const osp_gpu_kernel osp_cuda_k_einsum[1];
 typedef struct osp_cuda_attention_args {
     void *dst;
     const void *q, *k, *v;
-    osp_cuda_walk stack;         // dst, q, k, v
+    osp_cuda_walk stack;          // dst, q, k, v
     osp_cuda_divisor row_blocks;  // of one matrix
     int32_t m, n, d, e;
     int64_t q_row, q_column, k_row, k_column, v_row, v_column, dst_row, dst_column;
@@ -272,9 +272,9 @@ typedef struct osp_cuda_attention_args {
 } osp_cuda_attention_args;
 
 enum {
-    OSP_ATTENTION_ROWS = 64,  // queries of a block of the flash kernel
+    OSP_ATTENTION_ROWS = 64,    // queries of a block of the flash kernel
     OSP_ATTENTION_DEPTH = 128,  // its largest d and e
-    OSP_ATTENTION_WARPS = 8   // queries of a block of the plain one
+    OSP_ATTENTION_WARPS = 8     // queries of a block of the plain one
 };
 enum { OSP_ATTENTION_F32, OSP_ATTENTION_F16 };
 extern const osp_gpu_kernel osp_cuda_k_attention[2];

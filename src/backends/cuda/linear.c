@@ -264,8 +264,8 @@ static osp_status prepare_attention(const osp_problem *p, osp_context *ctx, void
     sides(p->dst, attrs->out_transposed, &a->m, &a->e, &a->dst_row, &a->dst_column, so);
     osp_cuda_dims d = {0};
     for (int32_t i = 0; i < p->dst->shape.rank - 2; i++)
-        osp_cuda_dims_add(&d, p->dst->shape.dims[i],
-                          (const int64_t[]){so[i], sq[i], sk[i], sv[i]}, 4);
+        osp_cuda_dims_add(&d, p->dst->shape.dims[i], (const int64_t[]){so[i], sq[i], sk[i], sv[i]},
+                          4);
     osp_cuda_dims_settle(&d, 0);
     osp_cuda_walk_of(&a->stack, &d);
     a->q_wide = rows_are_wide(&a->stack, 1, a->q_row, a->q_column);

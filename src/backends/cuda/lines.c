@@ -35,8 +35,8 @@ static bool is_empty(const osp_cuda_dims *d)
 // Neighbouring lines lie next to each other in the source, and elements of a line do not.
 static bool by_columns(const line_dims *d)
 {
-    return d->outer.strides[1][d->outer.rank - 1] == 1 &&
-           d->outer.dims[d->outer.rank - 1] >= 8 && d->inner.strides[1][d->inner.rank - 1] != 1;
+    return d->outer.strides[1][d->outer.rank - 1] == 1 && d->outer.dims[d->outer.rank - 1] >= 8 &&
+           d->inner.strides[1][d->inner.rank - 1] != 1;
 }
 
 static void lines_of(osp_cuda_lines *l, line_dims *d, bool sorted)
@@ -58,11 +58,9 @@ static uint32_t power_of_two(uint32_t least, uint32_t most, uint32_t wanted)
 static osp_gpu_shape shape_of(const osp_cuda_lines *l, bool columns)
 {
     const uint32_t lines = l->outer.count, length = l->inner.count;
-    if (columns)  // where lines alone fill a device, a thread each
+    if (columns)
         return (osp_gpu_shape){.grid = {(lines + 31) / 32},
-                               .block = {32, lines >= 1 << 16 && length <= 64
-                                                 ? 1
-                                                 : power_of_two(1, 32, (length + 3) / 4)}};
+                               .block = {32, power_of_two(1, 32, (length + 3) / 4)}};
     if (length > 512)
         return (osp_gpu_shape){.grid = {lines}, .block = {power_of_two(128, 1024, length / 4)}};
     return (osp_gpu_shape){.grid = {(lines + 3) / 4}, .block = {32, 4}};
@@ -113,13 +111,13 @@ static osp_status prepare_softmax(const osp_problem *p, osp_context *ctx, int32_
     osp_operand_strides(p->src, strides[1]);
     s->args.dtype = (int32_t)p->src->dtype;
     s->kernel = p->src->dtype == OSP_DTYPE_FLOAT16 ? 2 : 0;
-    settle(s, shape,
-           dims_from(axis, a->flatten || axis == shape->rank ? shape->rank : axis + 1), strides);
+    settle(s, shape, dims_from(axis, a->flatten || axis == shape->rank ? shape->rank : axis + 1),
+           strides);
     return OSP_OK;
 }
 
-static osp_status launch_lines(const line_state *s, const osp_gpu_kernel *kernels, const osp_launch *l,
-                               osp_error *err)
+static osp_status launch_lines(const line_state *s, const osp_gpu_kernel *kernels,
+                               const osp_launch *l, osp_error *err)
 {
     if (!s->args.lines.outer.count)
         return OSP_OK;
@@ -178,8 +176,9 @@ static osp_status prepare_reduce(const osp_problem *p, osp_context *ctx, int32_t
         at += kept || !(mask >> i & 1);
     }
     s->args.dtype = (int32_t)p->src->dtype;
-    s->args.kind = is(p, "ReduceMax") ? OSP_LINE_MAX : is(p, "ReduceSum") ? OSP_LINE_SUM
-                                                                          : OSP_LINE_MEAN;
+    s->args.kind = is(p, "ReduceMax")   ? OSP_LINE_MAX
+                   : is(p, "ReduceSum") ? OSP_LINE_SUM
+                                        : OSP_LINE_MEAN;
     s->kernel = p->src->dtype == OSP_DTYPE_FLOAT32 ? 0 : p->src->dtype == OSP_DTYPE_FLOAT16 ? 2 : 4;
     settle(s, shape, mask, strides);
     return OSP_OK;

@@ -76,18 +76,46 @@ __global__ void softmax(const __grid_constant__ osp_cuda_line_args args)
     T *dst = (T *)args.dst + base[0];
     const T *src = (const T *)args.src + base[1];
     float most = -INFINITY, sum = 0;
-    for (uint32_t i = team.rank; i < count; i += team.size) {
+    // The first few elements stay in registers.
+    constexpr int KEPT = 4;
+    float kept[KEPT];
+#pragma unroll
+    for (int k = 0; k < KEPT; k++) {
+        const uint32_t i = team.rank + k * team.size;
+        kept[k] = -INFINITY;
+        if (i < count) {
+            locate(args.lines.inner, i, at);
+            kept[k] = as_float(src[at[1]]);
+            most = kept[k] > most ? kept[k] : most;
+        }
+    }
+    const uint32_t rest = team.rank + KEPT * team.size;
+    for (uint32_t i = rest; i < count; i += team.size) {
         locate(args.lines.inner, i, at);
         const float x = as_float(src[at[1]]);
         most = x > most ? x : most;
     }
     most = team.all(most, Largest());
-    for (uint32_t i = team.rank; i < count; i += team.size) {
+#pragma unroll
+    for (int k = 0; k < KEPT; k++)
+        if (team.rank + k * team.size < count) {
+            kept[k] = expf(kept[k] - most);
+            sum += kept[k];
+        }
+    for (uint32_t i = rest; i < count; i += team.size) {
         locate(args.lines.inner, i, at);
         sum += expf(as_float(src[at[1]]) - most);
     }
     sum = team.all(sum, Sum());
-    for (uint32_t i = team.rank; i < count; i += team.size) {
+#pragma unroll
+    for (int k = 0; k < KEPT; k++) {
+        const uint32_t i = team.rank + k * team.size;
+        if (i < count) {
+            locate(args.lines.inner, i, at);
+            dst[at[0]] = from_float<T>(kept[k] / sum);
+        }
+    }
+    for (uint32_t i = rest; i < count; i += team.size) {
         locate(args.lines.inner, i, at);
         dst[at[0]] = from_float<T>(expf(as_float(src[at[1]]) - most) / sum);
     }

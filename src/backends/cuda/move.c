@@ -109,8 +109,8 @@ static osp_status prepare_move(const osp_problem *p, osp_context *ctx, int32_t t
     (void)sizes;
     osp_moves *m;
     OSP_TRY(osp_moves_of(p, ctx, &m, err));
-    const osp_status status = osp_cuda_state(
-        ctx, sizeof(moves) + (size_t)m->count * sizeof(part), state, err);
+    const osp_status status = osp_cuda_state(ctx, sizeof(moves) + (size_t)m->count * sizeof(part),
+                                             state, err);
     moves *out = *state;
     for (int32_t i = 0; !status && i < m->count; i++) {
         const osp_move *from = m->parts + i;
@@ -161,7 +161,7 @@ typedef struct tables {
     size_t size;
     osp_cuda_table_args narrow, wide;
     int64_t unit;
-    bool constant_packed;  // else it is source 2
+    bool constant_packed;         // else it is source 2
     int32_t axis[OSP_CUDA_DIMS];  // logical axis of each dim of the walk
     int64_t step[OSP_CUDA_DIMS];  // of the source along it
 } tables;
@@ -271,8 +271,8 @@ static osp_status pack_tables(const osp_problem *p, void *state, const void *con
     pack_constant(p, src, packed);
     int32_t *out = (int32_t *)(void *)((char *)packed + CONSTANT_BYTES);
     for (int32_t i = 0; i < t->narrow.walk.rank; i++)
-        for (uint32_t k = 0; t->narrow.table[i] >= 0 && k < t->narrow.walk.dims[i].value &&
-                             t->narrow.walk.count;
+        for (uint32_t k = 0;
+             t->narrow.table[i] >= 0 && k < t->narrow.walk.dims[i].value && t->narrow.walk.count;
              k++) {
             const int64_t at = position(p, t->axis[i], k);
             out[t->narrow.table[i] + (int64_t)k] = at < 0 ? -1 : (int32_t)(at * t->step[i]);
@@ -337,8 +337,9 @@ static const char *refuse_generated(const osp_problem *p)
     return osp_operand_dense(p->dst) ? osp_cuda_refuse(p) : "the destination is a slice";
 }
 
-const osp_tactic osp_cuda_range = {
-    .name = "range", .refuse = refuse_generated, .launch = launch_range};
+const osp_tactic osp_cuda_range = {.name = "range",
+                                   .refuse = refuse_generated,
+                                   .launch = launch_range};
 
 static bool is_shape(const osp_problem *p)
 {

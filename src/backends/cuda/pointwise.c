@@ -157,7 +157,7 @@ static void make_step(const osp_problem *p, step *s, osp_cuda_fn fn, const int32
     osp_cuda_dims d;
     osp_cuda_dims_of_rows(&d, &rows);
     osp_cuda_walk_of(&s->narrow.walk, &d);
-    s->kernel = !alike                                 ? OSP_POINT_ANY
+    s->kernel = !alike                               ? OSP_POINT_ANY
                 : p->dst->dtype == OSP_DTYPE_FLOAT32 ? OSP_POINT_F32
                                                      : OSP_POINT_F16;
     s->wide_kernel = -1;

@@ -171,13 +171,26 @@ __global__ void __launch_bounds__(256) point(const __grid_constant__ osp_cuda_po
                 x[k].v[j] = one;
         }
     }
+    constexpr bool FAST = sizeof(T) == 2;
     const bool second = args.src[1] != nullptr, third = args.src[2] != nullptr;
     Vector<T, V> y;
+    auto all = [&](auto f) {
 #pragma unroll
-    for (int j = 0; j < V; j++)
-        y.v[j] = from_float<T>(on_floats<sizeof(T) == 2>(args, as_float(x[0].v[j]),
-                                                         second ? as_float(x[1].v[j]) : 0,
-                                                         third ? as_float(x[2].v[j]) : 0));
+        for (int j = 0; j < V; j++)
+            y.v[j] = from_float<T>(f(as_float(x[0].v[j]), second ? as_float(x[1].v[j]) : 0,
+                                     third ? as_float(x[2].v[j]) : 0));
+    };
+    // The hot ones choose once for the whole vector.
+    if (args.fn == OSP_FN_SILU)
+        all([](float a, float, float) { return over_sigmoid<FAST>(a, a); });
+    else if (args.fn == OSP_FN_SIGMOID)
+        all([](float a, float, float) { return over_sigmoid<FAST>(a, 1.0f); });
+    else if (args.fn == OSP_FN_ADD)
+        all([](float a, float b, float) { return a + b; });
+    else if (args.fn == OSP_FN_MUL)
+        all([](float a, float b, float) { return a * b; });
+    else
+        all([&](float a, float b, float c) { return on_floats<FAST>(args, a, b, c); });
     *(Vector<T, V> *)((T *)args.dst + at[0]) = y;
 }
 

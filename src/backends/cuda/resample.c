@@ -76,8 +76,8 @@ static osp_status prepare_resize(const osp_problem *p, osp_context *ctx, int32_t
     r->exact = !osp_cuda_is_float(p->src);
     r->args.dtype = (int32_t)p->dst->dtype;
     r->args.extrapolation = ((const osp_resize_attrs *)p->attrs)->extrapolation_value;
-    sizes->packed_bytes =
-        (size_t)r->entries * ((r->exact ? sizeof(double) : sizeof(float)) + sizeof(int32_t));
+    sizes->packed_bytes = (size_t)r->entries *
+                          ((r->exact ? sizeof(double) : sizeof(float)) + sizeof(int32_t));
     return OSP_OK;
 }
 
@@ -161,7 +161,9 @@ static osp_status prepare_sample(const osp_problem *p, osp_context *ctx, int32_t
     for (int32_t i = 0; i < rank; i++)
         osp_cuda_dims_add(&d, p->dst->shape.dims[i],
                           (const int64_t[]){to[i], i < 2 ? from[i] : 0,
-                                            i == 0 ? at[0] : i == 1 ? 0 : at[i - 1]},
+                                            i == 0   ? at[0]
+                                            : i == 1 ? 0
+                                                     : at[i - 1]},
                           3);
     osp_cuda_dims_settle(&d, 0);
     osp_cuda_walk_of(&a->walk, &d);

@@ -122,9 +122,9 @@ static osp_status prepare_pool(const osp_problem *p, osp_context *ctx, int32_t t
     if (indices)
         steps_of(indices, a->index_step);
     a->channels = (int32_t)p->src->shape.dims[1];
-    a->kind = is(p, "MaxPool")            ? OSP_POOL_MAX
+    a->kind = is(p, "MaxPool")           ? OSP_POOL_MAX
               : attrs->count_include_pad ? OSP_POOL_AVERAGE_PADDED
-                                          : OSP_POOL_AVERAGE;
+                                         : OSP_POOL_AVERAGE;
     a->dtype = (int32_t)p->src->dtype;
     a->column_major = attrs->storage_order != 0;
     const int64_t n = p->src->shape.dims[0];
