@@ -2,12 +2,13 @@
 // arithmetic: as a product in register tiles whose right side is gathered while it is loaded, or,
 // for groups of few channels, element by element.
 #include "backends/cuda/device.cuh"
+#include "backends/cuda/tiles.cuh"
 
 namespace {
 
 using namespace osp;
 
-constexpr int TILE = 64, K = 16, THREADS = 256;
+constexpr int K = TILE_K, THREADS = 256;
 
 // A destination pixel: its image, and where tap 0 meets the source (of transposed windows: the same
 // before the division by the stride).
@@ -92,7 +93,7 @@ template <typename T>
 __global__ void __launch_bounds__(THREADS)
     conv_tile(const __grid_constant__ osp_cuda_conv_args args)
 {
-    __shared__ float tile_a[K][TILE + 4], tile_b[K][TILE + 4];
+    __shared__ float tile_a[TILE_K][TILE_PITCH], tile_b[TILE_K][TILE_PITCH];
     __shared__ Pixel pixels[TILE];
     const int t = threadIdx.x, row = t / 16 * 4, column = t % 16 * 4, g = blockIdx.z;
     const int oc0 = blockIdx.y * TILE, all = args.group_ic * args.taps;
@@ -121,21 +122,7 @@ __global__ void __launch_bounds__(THREADS)
                                  : 0;
         }
         __syncthreads();
-        float part[4][4] = {};  // of this tile: long sums keep their digits
-#pragma unroll
-        for (int k = 0; k < K; k++) {
-            const float4 x = *(const float4 *)&tile_a[k][row];
-            const float4 y = *(const float4 *)&tile_b[k][column];
-            const float xs[4] = {x.x, x.y, x.z, x.w}, ys[4] = {y.x, y.y, y.z, y.w};
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-#pragma unroll
-                for (int j = 0; j < 4; j++)
-                    part[i][j] = fmaf(xs[i], ys[j], part[i][j]);
-        }
-#pragma unroll
-        for (int i = 0; i < 16; i++)
-            sums[i / 4][i % 4] += part[i / 4][i % 4];
+        multiply_tiles(sums, tile_a, tile_b, row, column);
         __syncthreads();
     }
     for (int i = 0; i < 4; i++)

@@ -179,6 +179,27 @@ __device__ inline void store_float(int dtype, void *data, int64_t i, float x)
     store_int(dtype, data, i, n < low ? low : n > high ? high : n);
 }
 
+// dst[to] = src[from], bit by bit.
+__device__ inline void copy_element(int dtype, void *dst, int64_t to, const void *src, int64_t from)
+{
+    switch (dtype) {
+    case OSP_DTYPE_INT64:
+        ((uint64_t *)dst)[to] = ((const uint64_t *)src)[from];
+        break;
+    case OSP_DTYPE_FLOAT32:
+    case OSP_DTYPE_INT32:
+        ((uint32_t *)dst)[to] = ((const uint32_t *)src)[from];
+        break;
+    case OSP_DTYPE_FLOAT16:
+    case OSP_DTYPE_BFLOAT16:
+        ((uint16_t *)dst)[to] = ((const uint16_t *)src)[from];
+        break;
+    default:
+        ((uint8_t *)dst)[to] = ((const uint8_t *)src)[from];
+        break;
+    }
+}
+
 // ---- Activations --------------------------------------------------------------------------------
 
 // NaN passes through, and -0 through relu.

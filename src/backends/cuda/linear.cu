@@ -1,12 +1,13 @@
 // Stacks of matrix products with any strides: FP32 in register tiles, FP16 on tensor cores with FP32
 // sums, integers one by one; and Einsum, one thread an element.
 #include "backends/cuda/mma.cuh"
+#include "backends/cuda/tiles.cuh"
 
 namespace {
 
 using namespace osp;
 
-constexpr int TILE = OSP_PRODUCT_TILE;
+static_assert(TILE == OSP_PRODUCT_TILE, "the launcher counts tiles");
 
 // Where a block works: a tile of one matrix of the stack.
 struct Place {
@@ -29,8 +30,8 @@ __device__ __forceinline__ float finish(const osp_cuda_product_args &p, const Pl
 __global__ void __launch_bounds__(OSP_PRODUCT_THREADS_F32)
     product_f32(const __grid_constant__ osp_cuda_product_args args)
 {
-    constexpr int K = 16;
-    __shared__ float tile_a[K][TILE + 4], tile_b[K][TILE + 4];
+    constexpr int K = TILE_K;
+    __shared__ float tile_a[TILE_K][TILE_PITCH], tile_b[TILE_K][TILE_PITCH];
     const Place place(args);
     const float *a = (const float *)args.a + place.at[1], *b = (const float *)args.b + place.at[2];
     const int t = threadIdx.x, row = t / 16 * 4, column = t % 16 * 4;
@@ -50,21 +51,7 @@ __global__ void __launch_bounds__(OSP_PRODUCT_THREADS_F32)
                                 : 0;
         }
         __syncthreads();
-        float part[4][4] = {};  // of this tile: long sums keep their digits
-#pragma unroll
-        for (int k = 0; k < K; k++) {
-            const float4 x = *(const float4 *)&tile_a[k][row];
-            const float4 y = *(const float4 *)&tile_b[k][column];
-            const float xs[4] = {x.x, x.y, x.z, x.w}, ys[4] = {y.x, y.y, y.z, y.w};
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-#pragma unroll
-                for (int j = 0; j < 4; j++)
-                    part[i][j] = fmaf(xs[i], ys[j], part[i][j]);
-        }
-#pragma unroll
-        for (int i = 0; i < 16; i++)
-            sums[i / 4][i % 4] += part[i / 4][i % 4];
+        multiply_tiles(sums, tile_a, tile_b, row, column);
         __syncthreads();
     }
     float *dst = (float *)args.dst + place.at[0];

@@ -150,26 +150,6 @@ __device__ Taps taps_of(const osp_cuda_sample_args &p, int a, float g)
     return t;
 }
 
-__device__ void copy_bytes(int dtype, void *dst, int64_t to, const void *src, int64_t from)
-{
-    switch (dtype) {
-    case OSP_DTYPE_INT64:
-        ((uint64_t *)dst)[to] = ((const uint64_t *)src)[from];
-        break;
-    case OSP_DTYPE_FLOAT32:
-    case OSP_DTYPE_INT32:
-        ((uint32_t *)dst)[to] = ((const uint32_t *)src)[from];
-        break;
-    case OSP_DTYPE_FLOAT16:
-    case OSP_DTYPE_BFLOAT16:
-        ((uint16_t *)dst)[to] = ((const uint16_t *)src)[from];
-        break;
-    default:
-        ((uint8_t *)dst)[to] = ((const uint8_t *)src)[from];
-        break;
-    }
-}
-
 // One channel of one point.
 __global__ void __launch_bounds__(128) sample(const __grid_constant__ osp_cuda_sample_args args)
 {
@@ -189,7 +169,7 @@ __global__ void __launch_bounds__(128) sample(const __grid_constant__ osp_cuda_s
         if (z.offset[0] < 0 || y.offset[0] < 0 || x.offset[0] < 0)
             store_int(args.dtype, args.dst, at[0], 0);
         else
-            copy_bytes(args.dtype, args.dst, at[0], args.src,
+            copy_element(args.dtype, args.dst, at[0], args.src,
                        at[1] + z.offset[0] + y.offset[0] + x.offset[0]);
         return;
     }

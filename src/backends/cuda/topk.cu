@@ -89,26 +89,6 @@ __device__ void sort(osp_cuda_topk_pair *pairs, uint32_t count)
     __syncthreads();
 }
 
-__device__ void copy_value(const osp_cuda_topk_args &p, int64_t to, int64_t from)
-{
-    switch (p.dtype) {
-    case OSP_DTYPE_INT64:
-        ((uint64_t *)p.values)[to] = ((const uint64_t *)p.src)[from];
-        break;
-    case OSP_DTYPE_FLOAT32:
-    case OSP_DTYPE_INT32:
-        ((uint32_t *)p.values)[to] = ((const uint32_t *)p.src)[from];
-        break;
-    case OSP_DTYPE_FLOAT16:
-    case OSP_DTYPE_BFLOAT16:
-        ((uint16_t *)p.values)[to] = ((const uint16_t *)p.src)[from];
-        break;
-    default:
-        ((uint8_t *)p.values)[to] = ((const uint8_t *)p.src)[from];
-        break;
-    }
-}
-
 __global__ void __launch_bounds__(OSP_TOPK_THREADS)
     topk(const __grid_constant__ osp_cuda_topk_args args)
 {
@@ -150,7 +130,8 @@ __global__ void __launch_bounds__(OSP_TOPK_THREADS)
     for (uint32_t i = threadIdx.x; i < args.k; i += blockDim.x) {
         const uint32_t index = ~pairs[i].last;
         if (args.values)
-            copy_value(args, at[1] + i * args.values_step, at[0] + index * args.src_step);
+            copy_element(args.dtype, args.values, at[1] + i * args.values_step, args.src,
+                         at[0] + index * args.src_step);
         if (args.indices)
             args.indices[at[2] + i * args.indices_step] = index;
     }
