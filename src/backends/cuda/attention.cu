@@ -1,5 +1,6 @@
-// Attention: softmax(scale * q kT) v. In FP16 in one pass over the keys, on tensor cores, with the
-// softmax kept up to date as keys come; else (FP32, or deeper than 128) in two, a warp a query.
+// Attention: softmax(scale * q kT) v. In one pass over the keys, with the softmax kept up to date as
+// keys come: FP16 on tensor cores, FP32 in register tiles; what is deeper than those take in two
+// passes, a warp a query.
 #include "backends/cuda/mma.cuh"
 
 namespace {
@@ -79,7 +80,115 @@ __global__ void __launch_bounds__(32 * OSP_ATTENTION_WARPS)
     }
 }
 
-// ---- One pass -----------------------------------------------------------------------------------
+// ---- One pass, FP32 -----------------------------------------------------------------------------
+
+constexpr int DEEP = OSP_ATTENTION_DEPTH_F32, FEW = 32;  // FEW: keys at a time
+
+// Lines [first, first + COUNT) of a matrix: to [x][line], or to [line][x] where TURNED; zeros where
+// there are none.
+template <int COUNT, bool TURNED>
+__device__ __forceinline__ void fill_f32(float *tile, const float *data, int first, int lines, int width,
+                                         int64_t row, int64_t column)
+{
+    const bool along_lines = row == 1;
+    for (int e = threadIdx.x; e < COUNT * DEEP; e += 256) {
+        const int line = along_lines ? e % COUNT : e / DEEP, x = along_lines ? e / COUNT : e % DEEP;
+        tile[TURNED ? line * (DEEP + 4) + x : x * (COUNT + 4) + line] =
+            first + line < lines && x < width ? data[(first + line) * row + x * column] : 0;
+    }
+}
+
+// Among the 16 threads of four queries.
+template <typename F> __device__ __forceinline__ float sixteen(float x, F f)
+{
+    for (int step = 8; step > 0; step /= 2)
+        x = f(x, __shfl_xor_sync(0xffffffffu, x, step));
+    return x;
+}
+
+// A thread has 4 queries, of them 2 scores at a time and 4 columns of the result.
+__global__ void __launch_bounds__(256)
+    attention_tile(const __grid_constant__ osp_cuda_attention_args args)
+{
+    __shared__ float queries[DEEP][64 + 4], others[DEEP * (FEW + 4)], weights[FEW][64 + 4];
+    const uint32_t stack = divide(blockIdx.x, args.row_blocks);
+    const int m0 = (int)(blockIdx.x - stack * args.row_blocks.value) * OSP_ATTENTION_ROWS;
+    const int row = threadIdx.x / 16 * 4, part = threadIdx.x % 16;
+    int64_t at[4];
+    locate(args.stack, stack, at);
+    fill_f32<64, false>(&queries[0][0], (const float *)args.q + at[1], m0, args.m, args.d, args.q_row,
+                        args.q_column);
+    float sums[4][4] = {}, total[4] = {}, most[4];
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        most[i] = -INFINITY;
+    for (int n0 = 0; n0 < args.n; n0 += FEW) {
+        __syncthreads();
+        fill_f32<FEW, false>(others, (const float *)args.k + at[2], n0, args.n, args.d, args.k_row,
+                             args.k_column);
+        __syncthreads();
+        float scores[4][2] = {};
+        for (int d = 0; d < args.d; d++) {
+            const float4 x = *(const float4 *)&queries[d][row];
+            const float2 y = *(const float2 *)&others[d * (FEW + 4) + part * 2];
+            const float xs[4] = {x.x, x.y, x.z, x.w};
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                scores[i][0] = fmaf(xs[i], y.x, scores[i][0]);
+                scores[i][1] = fmaf(xs[i], y.y, scores[i][1]);
+            }
+        }
+        __syncthreads();
+        fill_f32<FEW, true>(others, (const float *)args.v + at[3], n0, args.n, args.e, args.v_row,
+                            args.v_column);
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            float high = most[i];
+#pragma unroll
+            for (int j = 0; j < 2; j++) {
+                scores[i][j] = n0 + part * 2 + j < args.n ? scores[i][j] * args.scale : -INFINITY;
+                high = fmaxf(high, scores[i][j]);
+            }
+            high = sixteen(high, [](float a, float b) { return fmaxf(a, b); });
+            const float fade = expf(most[i] - high);
+            most[i] = high;
+            total[i] *= fade;
+#pragma unroll
+            for (int j = 0; j < 2; j++) {
+                const float weight = expf(scores[i][j] - high);
+                weights[part * 2 + j][row + i] = weight;
+                total[i] += weight;
+            }
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+                sums[i][j] *= fade;
+        }
+        __syncthreads();
+#pragma unroll 8
+        for (int n = 0; n < FEW; n++) {
+            const float4 x = *(const float4 *)&weights[n][row];
+            const float4 y = *(const float4 *)&others[n * (DEEP + 4) + part * 4];
+            const float xs[4] = {x.x, x.y, x.z, x.w}, ys[4] = {y.x, y.y, y.z, y.w};
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+#pragma unroll
+                for (int j = 0; j < 4; j++)
+                    sums[i][j] = fmaf(xs[i], ys[j], sums[i][j]);
+        }
+    }
+    float *dst = (float *)args.dst + at[0];
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        const float sum = sixteen(total[i], [](float a, float b) { return a + b; });
+#pragma unroll
+        for (int j = 0; j < 4; j++)
+            if (m0 + row + i < args.m && part * 4 + j < args.e)
+                dst[(m0 + row + i) * args.dst_row + (part * 4 + j) * args.dst_column] =
+                    sums[i][j] / sum;
+    }
+}
+
+// ---- One pass, FP16 -----------------------------------------------------------------------------
 
 constexpr int ROWS = OSP_ATTENTION_ROWS, KEYS = 64, THREADS = 128;
 
@@ -244,6 +353,8 @@ __global__ void __launch_bounds__(THREADS)
 extern "C" {
 const osp_gpu_kernel osp_cuda_k_attention[2] = {{"attention_f32", (const void *)attention<float>},
                                                 {"attention_f16", (const void *)attention<__half>}};
+const osp_gpu_kernel osp_cuda_k_attention_tile[1] = {
+    {"attention_tile", (const void *)attention_tile}};
 const osp_gpu_kernel osp_cuda_k_attention_flash[9] = {
     FLASH(32, 32),  FLASH(32, 64),  FLASH(32, 128),  FLASH(64, 32),  FLASH(64, 64),
     FLASH(64, 128), FLASH(128, 32), FLASH(128, 64), FLASH(128, 128)};

@@ -33,7 +33,7 @@ static const row rows[] = {
     {"MatMul", "", {&osp_cuda_product, NULL}},
     {"Gemm", "", {&osp_cuda_product, NULL}},
     {"Einsum", "", {&osp_cuda_einsum, NULL}},
-    {"Attention", "osprey", {&osp_cuda_attention_flash, &osp_cuda_attention, NULL}},
+    {"Attention", "osprey", {&osp_cuda_attention_flash, &osp_cuda_attention_tile, &osp_cuda_attention, NULL}},
     {"MaxPool", "", {&osp_cuda_pool, NULL}},
     {"AveragePool", "", {&osp_cuda_pool, NULL}},
     {"GlobalAveragePool", "", {&osp_cuda_reduce, NULL}},

@@ -272,12 +272,13 @@ typedef struct osp_cuda_attention_args {
 } osp_cuda_attention_args;
 
 enum {
-    OSP_ATTENTION_ROWS = 64,    // queries of a block of the flash kernel
-    OSP_ATTENTION_DEPTH = 128,  // its largest d and e
-    OSP_ATTENTION_WARPS = 8     // queries of a block of the plain one
+    OSP_ATTENTION_ROWS = 64,       // queries of a block of the kernels of one pass
+    OSP_ATTENTION_DEPTH = 128,     // largest d and e in FP16
+    OSP_ATTENTION_DEPTH_F32 = 64,  // and in FP32
+    OSP_ATTENTION_WARPS = 8        // queries of a block of the plain one
 };
 enum { OSP_ATTENTION_F32, OSP_ATTENTION_F16 };
-extern const osp_gpu_kernel osp_cuda_k_attention[2];
+extern const osp_gpu_kernel osp_cuda_k_attention[2], osp_cuda_k_attention_tile[1];
 // Depths 32, 64 and 128 of queries, each with values of 32, 64 and 128.
 extern const osp_gpu_kernel osp_cuda_k_attention_flash[9];
 

@@ -21,6 +21,7 @@ NONE(osp_cuda_k_scatter_reduce, 1);
 NONE(osp_cuda_k_product, OSP_PRODUCT_KERNELS);
 NONE(osp_cuda_k_einsum, 1);
 NONE(osp_cuda_k_attention, 2);
+NONE(osp_cuda_k_attention_tile, 1);
 NONE(osp_cuda_k_attention_flash, 9);
 NONE(osp_cuda_k_pool, 5);
 NONE(osp_cuda_k_conv_plain, 4);

@@ -315,16 +315,26 @@ const osp_tactic osp_cuda_attention = {.name = "attention",
                                        .launch = launch_plain,
                                        .release = osp_cuda_release};
 
-static const char *refuse_flash(const osp_problem *p)
+static bool is_deeper(const osp_problem *p, int32_t most)
 {
     const osp_attention_attrs *a = p->attrs;
     const osp_shape *q = &p->src->shape, *v = &p->src[2].shape;
+    return q->dims[q->rank - 1 - (a->q_transposed != 0)] > most ||
+           v->dims[v->rank - 1 - (a->v_transposed != 0)] > most;
+}
+
+static const char *refuse_flash(const osp_problem *p)
+{
     if (p->dst->dtype != OSP_DTYPE_FLOAT16)
         return "not FP16";
-    if (q->dims[q->rank - 1 - (a->q_transposed != 0)] > OSP_ATTENTION_DEPTH ||
-        v->dims[v->rank - 1 - (a->v_transposed != 0)] > OSP_ATTENTION_DEPTH)
-        return "deeper than 128";
-    return osp_cuda_refuse(p);
+    return is_deeper(p, OSP_ATTENTION_DEPTH) ? "deeper than 128" : osp_cuda_refuse(p);
+}
+
+static const char *refuse_tile(const osp_problem *p)
+{
+    if (p->dst->dtype != OSP_DTYPE_FLOAT32)
+        return "not FP32";
+    return is_deeper(p, OSP_ATTENTION_DEPTH_F32) ? "deeper than 64" : osp_cuda_refuse(p);
 }
 
 static osp_status prepare_flash(const osp_problem *p, osp_context *ctx, int32_t threads,
@@ -354,3 +364,16 @@ const osp_tactic osp_cuda_attention_flash = {.name = "attention_flash_f16",
                                              .prepare = prepare_flash,
                                              .launch = launch_flash,
                                              .release = osp_cuda_release};
+
+static osp_status launch_tile(const osp_problem *p, void *state, const osp_launch *l,
+                              osp_error *err)
+{
+    (void)p;
+    return launch_attention(state, osp_cuda_k_attention_tile, 256, l, err);
+}
+
+const osp_tactic osp_cuda_attention_tile = {.name = "attention_tile_f32",
+                                            .refuse = refuse_tile,
+                                            .prepare = prepare_flash,
+                                            .launch = launch_tile,
+                                            .release = osp_cuda_release};
