@@ -6,16 +6,7 @@
 #include "ops/linear.h"
 #include "ops/view.h"
 
-enum { LETTERS = 52, LABELS = LETTERS + OSP_MAX_RANK, OPERANDS = OSP_EINSUM_OPERANDS };
-
-typedef struct einsum {
-    int32_t operands, out_rank, sum_rank;
-    int64_t extent[LABELS];            // -1: not used
-    int64_t stride[OPERANDS][LABELS];  // a label twice in a term adds up: the diagonal
-    int8_t out[OSP_MAX_RANK];          // labels of the output
-    int8_t sum[LABELS];                // labels that are summed over
-    int32_t dots;                      // dims that the widest ellipsis stands for
-} einsum;
+enum { LETTERS = OSP_EINSUM_LETTERS, LABELS = OSP_EINSUM_LABELS, OPERANDS = OSP_EINSUM_OPERANDS };
 
 static int32_t letter(char c)
 {
@@ -62,7 +53,7 @@ static int32_t label_of(const term *t, int32_t dots, int32_t dim)
     return t->label[dim - dots];
 }
 
-static bool add_operand(einsum *e, int32_t k, const term *t, const osp_shape *shape)
+static bool add_operand(osp_einsum *e, int32_t k, const term *t, const osp_shape *shape)
 {
     const int32_t dots = shape->rank - t->count;
     int64_t strides[OSP_MAX_RANK];
@@ -102,7 +93,7 @@ static bool implicit_output(const char *equation, term *out)
     return true;
 }
 
-static bool add_output(einsum *e, const term *t)
+static bool add_output(osp_einsum *e, const term *t)
 {
     bool taken[LABELS] = {false};
     const int32_t dots = t->dots_at < 0 ? 0 : e->dots;
@@ -122,9 +113,8 @@ static bool add_output(einsum *e, const term *t)
     return true;
 }
 
-// NULL: *e is filled; else what is wrong.
-static const char *einsum_read(einsum *e, const char *equation, const osp_shape *const *shapes,
-                               int32_t count)
+const char *osp_einsum_read(osp_einsum *e, const char *equation, const osp_shape *const *shapes,
+                            int32_t count)
 {
     const char *at = equation;
     term t;
@@ -171,8 +161,8 @@ static osp_status infer_einsum(osp_infer *in, osp_error *err)
         OSP_TRY(osp_infer_same(in, 0, i, err));
         shapes[i] = &in->inputs[i]->shape;
     }
-    einsum e;
-    const char *wrong = einsum_read(&e, a->equation, shapes, in->input_count);
+    osp_einsum e;
+    const char *wrong = osp_einsum_read(&e, a->equation, shapes, in->input_count);
     if (wrong)
         OSP_FAIL(err, OSP_ERROR_FORMAT, "equation \"%s\": %s", a->equation, wrong);
     osp_type *out = in->outputs;
@@ -183,7 +173,8 @@ static osp_status infer_einsum(osp_infer *in, osp_error *err)
 }
 
 // Steps `index` over `labels`, and the offsets of all operands with it. false: at the end.
-static bool step(const einsum *e, const int8_t *labels, int32_t rank, int64_t *index, int64_t *at)
+static bool step(const osp_einsum *e, const int8_t *labels, int32_t rank, int64_t *index,
+                 int64_t *at)
 {
     for (int32_t d = rank - 1; d >= 0; d--) {
         const int32_t label = labels[d];
@@ -198,7 +189,7 @@ static bool step(const einsum *e, const int8_t *labels, int32_t rank, int64_t *i
     return false;
 }
 
-static void sum_up(const einsum *e, const osp_call *call, const int64_t *base, double *floats,
+static void sum_up(const osp_einsum *e, const osp_call *call, const int64_t *base, double *floats,
                    uint64_t *ints)
 {
     int64_t at[OPERANDS], index[LABELS] = {0};
@@ -223,19 +214,19 @@ static void sum_up(const einsum *e, const osp_call *call, const int64_t *base, d
     } while (step(e, e->sum, e->sum_rank, index, at));
 }
 
-static bool read_call(einsum *e, const osp_call *call)
+static bool read_call(osp_einsum *e, const osp_call *call)
 {
     const osp_shape *shapes[OPERANDS];
     for (int32_t i = 0; i < call->input_count && i < OPERANDS; i++)
         shapes[i] = &call->inputs[i].shape;
-    return !einsum_read(e, ((const osp_einsum_attrs *)call->attrs)->equation, shapes,
-                        call->input_count);
+    return !osp_einsum_read(e, ((const osp_einsum_attrs *)call->attrs)->equation, shapes,
+                            call->input_count);
 }
 
 static osp_status run_einsum(const osp_call *call, osp_error *err)
 {
     const osp_view *dst = osp_call_output(call, 0);
-    einsum e;
+    osp_einsum e;
     if (!dst || osp_view_count(dst) == 0)
         return OSP_OK;
     if (!read_call(&e, call))
@@ -256,7 +247,7 @@ static osp_status run_einsum(const osp_call *call, osp_error *err)
 
 static double work_einsum(const osp_call *call)
 {
-    einsum e;
+    osp_einsum e;
     double steps = call->input_count;
     if (!read_call(&e, call))
         return 0;

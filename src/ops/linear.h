@@ -14,6 +14,21 @@ typedef struct osp_einsum_attrs {
     char equation[OSP_EINSUM_EQUATION];
 } osp_einsum_attrs;
 
+// An equation as loops over labels; strides are those of dense operands.
+enum { OSP_EINSUM_LETTERS = 52, OSP_EINSUM_LABELS = OSP_EINSUM_LETTERS + OSP_MAX_RANK };
+typedef struct osp_einsum {
+    int32_t operands, out_rank, sum_rank;
+    int64_t extent[OSP_EINSUM_LABELS];  // -1: not used
+    // A label twice in a term adds up: the diagonal.
+    int64_t stride[OSP_EINSUM_OPERANDS][OSP_EINSUM_LABELS];
+    int8_t out[OSP_MAX_RANK];       // labels of the output
+    int8_t sum[OSP_EINSUM_LABELS];  // labels that are summed over
+    int32_t dots;                   // dims that the widest ellipsis stands for
+} osp_einsum;
+// NULL: *e is filled; else what is wrong.
+const char *osp_einsum_read(osp_einsum *e, const char *equation, const osp_shape *const *shapes,
+                            int32_t count);
+
 // A matrix inside a dense view: element (r, c) is data[at + r * row_stride + c * column_stride].
 typedef struct osp_matrix {
     osp_dtype dtype;

@@ -43,6 +43,8 @@ typedef struct osp_pad_attrs {
     osp_ints pads;
     int64_t before[OSP_MAX_RANK], after[OSP_MAX_RANK];  // resolved; negative: cropped
 } osp_pad_attrs;
+// Source position of destination position i on an axis of `length`; -1: the constant.
+int64_t osp_pad_source(const osp_pad_attrs *attrs, int32_t axis, int64_t length, int64_t i);
 
 typedef struct osp_transpose_attrs {
     osp_ints perm;

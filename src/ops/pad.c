@@ -78,8 +78,7 @@ static osp_status infer(osp_infer *in, osp_error *err)
     return OSP_OK;
 }
 
-// Source position of destination position i on an axis; -1: the constant.
-static int64_t source_position(const osp_pad_attrs *attrs, int32_t axis, int64_t length, int64_t i)
+int64_t osp_pad_source(const osp_pad_attrs *attrs, int32_t axis, int64_t length, int64_t i)
 {
     int64_t p = i - attrs->before[axis], from, to;
     if (attrs->mode == OSP_PAD_CONSTANT)
@@ -138,14 +137,14 @@ static osp_status reference(const osp_call *call, osp_error *err)
         int64_t base = 0;
         bool outside = false;
         for (int32_t d = 0; d < last; d++) {
-            int64_t p = source_position(attrs, d, src->shape.dims[d], w.index[d]);
+            int64_t p = osp_pad_source(attrs, d, src->shape.dims[d], w.index[d]);
             outside = outside || p < 0;
             base += p * strides[d];
         }
         for (int64_t i = 0; i < count; i++) {
             int64_t p = outside    ? -1
                         : last < 0 ? 0
-                                   : source_position(attrs, last, src->shape.dims[last], i);
+                                   : osp_pad_source(attrs, last, src->shape.dims[last], i);
             size_t to = line * (size_t)count + (size_t)i;
             if (p < 0)
                 osp_copy_element(dst->data, to, constant, 0, size);

@@ -9,15 +9,6 @@
 #include "ops/resize.h"
 #include "ops/view.h"
 
-// Where one destination position of an axis takes its value from.
-typedef struct taps {
-    int64_t first, count;   // source positions, before they are clamped to the axis
-    double weight[4];       // of up to four taps; for more they are computed when needed
-    double point, squeeze;  // centre of the filter, and its scale: 1, or less with antialias
-    double norm;            // the weights' sum is divided out
-    bool outside;           // the element is the extrapolation value
-} taps;
-
 static float source_point(const osp_resize_attrs *a, int32_t axis, int64_t in, int64_t out,
                           int64_t o)
 {
@@ -53,7 +44,7 @@ static double filter(const osp_resize_attrs *a, double distance)
     return d < 2 ? ((c * d - 5 * c) * d + 8 * c) * d - 4 * c : 0;
 }
 
-static double tap_weight(const osp_resize_attrs *a, const taps *t, int64_t in, int64_t i)
+double osp_resize_weight(const osp_resize_attrs *a, const osp_resize_taps *t, int64_t in, int64_t i)
 {
     int64_t position = t->first + i;
     if (t->count <= 4)
@@ -79,15 +70,15 @@ static int64_t nearest(int32_t mode, float scale, float x)
     }
 }
 
-static void single(taps *t, int64_t position)
+static void single(osp_resize_taps *t, int64_t position)
 {
     t->first = position;
     t->count = 1;
     t->weight[0] = 1;
 }
 
-static void make_taps(const osp_resize_attrs *a, int32_t axis, int64_t in, int64_t out, int64_t o,
-                      taps *t)
+void osp_resize_taps_of(const osp_resize_attrs *a, int32_t axis, int64_t in, int64_t out, int64_t o,
+                        osp_resize_taps *t)
 {
     bool crop = a->coordinate == OSP_RESIZE_TF_CROP_AND_RESIZE;
     float scale = a->scale[axis];
@@ -132,7 +123,7 @@ static void make_taps(const osp_resize_attrs *a, int32_t axis, int64_t in, int64
 }
 
 // Sum over all combinations of the axes' taps.
-static double combine(const osp_resize_attrs *a, const taps *t, const osp_view *src,
+static double combine(const osp_resize_attrs *a, const osp_resize_taps *t, const osp_view *src,
                       const int64_t *strides)
 {
     int32_t rank = src->shape.rank, many[OSP_MAX_RANK], many_count = 0;
@@ -150,7 +141,7 @@ static double combine(const osp_resize_attrs *a, const taps *t, const osp_view *
         for (int32_t m = 0; m < many_count; m++) {
             int32_t d = many[m];
             int64_t in = src->shape.dims[d];
-            weight *= tap_weight(a, &t[d], in, k[m]);
+            weight *= osp_resize_weight(a, &t[d], in, k[m]);
             at += osp_i64_max(0, osp_i64_min(in - 1, t[d].first + k[m])) * strides[d];
         }
         if (weight != 0)  // an infinity with no weight does not spoil the sum
@@ -163,7 +154,7 @@ static double combine(const osp_resize_attrs *a, const taps *t, const osp_view *
     }
 }
 
-static void store(const osp_resize_attrs *a, const taps *t, const osp_view *src,
+static void store(const osp_resize_attrs *a, const osp_resize_taps *t, const osp_view *src,
                   const int64_t *strides, const osp_view *dst, size_t i)
 {
     int32_t rank = src->shape.rank;
@@ -188,17 +179,17 @@ void osp_resample(const osp_resize_attrs *a, const osp_view *src, const osp_view
     const osp_shape *from = &src->shape, *to = &dst->shape;
     if (osp_view_count(dst) == 0)
         return;
-    taps t[OSP_MAX_RANK] = {{0}};
+    osp_resize_taps t[OSP_MAX_RANK] = {{0}};
     int64_t index[OSP_MAX_RANK] = {0}, strides[OSP_MAX_RANK];
     osp_shape_strides(from, strides);
     for (int32_t d = 0; d < to->rank; d++)
-        make_taps(a, d, from->dims[d], to->dims[d], 0, &t[d]);
+        osp_resize_taps_of(a, d, from->dims[d], to->dims[d], 0, &t[d]);
     for (size_t i = 0;; i++) {
         store(a, t, src, strides, dst, i);
         int32_t d = to->rank - 1;
         for (; d >= 0; d--) {
             index[d] = index[d] + 1 == to->dims[d] ? 0 : index[d] + 1;
-            make_taps(a, d, from->dims[d], to->dims[d], index[d], &t[d]);
+            osp_resize_taps_of(a, d, from->dims[d], to->dims[d], index[d], &t[d]);
             if (index[d])
                 break;
         }

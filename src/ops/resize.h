@@ -41,6 +41,21 @@ typedef struct osp_resize_attrs {
     float roi_start[OSP_MAX_RANK], roi_end[OSP_MAX_RANK];
 } osp_resize_attrs;
 
+// Where one destination position of an axis takes its value from.
+typedef struct osp_resize_taps {
+    int64_t first, count;   // source positions, before they are clamped to the axis
+    double weight[4];       // of up to four taps; for more they are computed when needed
+    double point, squeeze;  // centre of the filter, and its scale: 1, or less with antialias
+    double norm;            // the weights' sum is divided out
+    bool outside;           // the element is the extrapolation value
+} osp_resize_taps;
+
+// The taps of destination position `o` of an axis of `out` positions, from one of `in`.
+void osp_resize_taps_of(const osp_resize_attrs *a, int32_t axis, int64_t in, int64_t out, int64_t o,
+                        osp_resize_taps *t);
+double osp_resize_weight(const osp_resize_attrs *a, const osp_resize_taps *t, int64_t in,
+                         int64_t i);
+
 // All of dst from src, by the resolved fields. Any type in the mode nearest, else numbers.
 void osp_resample(const osp_resize_attrs *attrs, const osp_view *src, const osp_view *dst);
 // Taps that it adds up; for antialias about what the filter covers of the source.

@@ -3,6 +3,7 @@
 #ifndef OSP_BACKENDS_CPU_CPU_H
 #define OSP_BACKENDS_CPU_CPU_H
 
+#include "backends/arrays.h"
 #include "backends/backend.h"
 #include "backends/cpu/simd.h"
 
@@ -25,43 +26,8 @@ typedef void (*osp_range_fn)(void *user, int32_t thread, int64_t begin, int64_t 
 void osp_cpu_parallel(osp_threads threads, int64_t count, double cost, osp_range_fn fn, void *user);
 int32_t osp_cpu_set_threads(int32_t threads);
 
-// ---- Operands -----------------------------------------------------------------------------------
+// ---- Copies (copy.c) -----------------------------------------------------------------------------
 
-// An operand as an array in memory order, with element strides and no dims of size 1.
-// CHANNELS_LAST becomes N,H,W,C.
-typedef struct osp_array {
-    int32_t rank;
-    int64_t dims[OSP_MAX_RANK + 1];
-    int64_t strides[OSP_MAX_RANK + 1];
-} osp_array;
-
-// Element strides of each logical dim (N,C,H,W order for rank 4). false: the rows of a slice do not
-// fall on dims.
-bool osp_operand_strides(const osp_operand *o, int64_t strides[OSP_MAX_RANK]);
-
-static inline int64_t osp_operand_count(const osp_operand *o)
-{
-    return osp_shape_span(&o->shape, 0, o->shape.rank);
-}
-
-static inline bool osp_operand_is(const osp_operand *o, osp_dtype dtype)
-{
-    return o->dtype == dtype;
-}
-
-// NULL if all operands are dense and plain, else why not.
-const char *osp_refuse_not_plain(const osp_problem *p);
-
-// An N-d copy between any strides (copy.c): dims and element strides in the same order.
-typedef struct osp_copy {
-    int32_t rank;
-    int64_t dims[2 * OSP_MAX_RANK];
-    int64_t dst_strides[2 * OSP_MAX_RANK], src_strides[2 * OSP_MAX_RANK];
-    size_t size;  // of an element
-} osp_copy;
-void osp_copy_add_dim(osp_copy *c, int64_t dim, int64_t dst_stride, int64_t src_stride);
-// Merges and sorts dims, longest steps first. Call once before running.
-void osp_copy_settle(osp_copy *c);
 void osp_copy_run(const osp_copy *c, void *dst, const void *src, osp_threads threads);
 
 // ---- Tactics, by family -------------------------------------------------------------------------

@@ -8,19 +8,109 @@
 
 typedef struct row {
     const char *type, *domain;
-    const osp_tactic *const *list;  // NULL-terminated
+    const osp_tactic *list[24];  // NULL-terminated
 } row;
 
+#define POINT(TYPE, DOMAIN)                                                                        \
+    {                                                                                              \
+        TYPE, DOMAIN,                                                                              \
+        {                                                                                          \
+            &osp_cuda_point, NULL                                                                  \
+        }                                                                                          \
+    }
+#define MOVE(TYPE, DOMAIN)                                                                         \
+    {                                                                                              \
+        TYPE, DOMAIN,                                                                              \
+        {                                                                                          \
+            &osp_cuda_move, NULL                                                                   \
+        }                                                                                          \
+    }
+
+// Tuned tile shapes first, of which the fastest is measured; the plain kernel takes all others.
 #define DIRECT(I) &osp_cuda_conv_direct[I]
 #define MMA(I) &osp_cuda_conv_mma[I]
-static const osp_tactic *const convolutions[] = {
-    &osp_cuda_conv_depthwise, &osp_cuda_conv_stem, DIRECT(0), DIRECT(1), DIRECT(2), DIRECT(3),
-    DIRECT(4), DIRECT(5), DIRECT(6), DIRECT(7), DIRECT(8), MMA(0), MMA(1), MMA(2), MMA(3), MMA(4),
-    MMA(5), MMA(6), MMA(7), MMA(8), NULL};
+#define CONVOLUTIONS                                                                               \
+    {                                                                                              \
+        &osp_cuda_conv_depthwise, &osp_cuda_conv_stem, DIRECT(0), DIRECT(1), DIRECT(2), DIRECT(3), \
+            DIRECT(4), DIRECT(5), DIRECT(6), DIRECT(7), DIRECT(8), MMA(0), MMA(1), MMA(2), MMA(3), \
+            MMA(4), MMA(5), MMA(6), MMA(7), MMA(8), &osp_cuda_conv_plain, NULL                     \
+    }
 
 static const row rows[] = {
-    {"Conv", "", convolutions},
-    {"FusedConv", "osprey", convolutions},
+    {"Conv", "", CONVOLUTIONS},
+    {"FusedConv", "osprey", CONVOLUTIONS},
+    {"ConvTranspose", "", {&osp_cuda_conv_plain, NULL}},
+    {"MatMul", "", {&osp_cuda_product, NULL}},
+    {"Gemm", "", {&osp_cuda_product, NULL}},
+    {"Einsum", "", {&osp_cuda_einsum, NULL}},
+    {"Attention",
+     "osprey",
+     {&osp_cuda_attention_flash, &osp_cuda_attention_tile, &osp_cuda_attention, NULL}},
+    {"MaxPool", "", {&osp_cuda_pool, NULL}},
+    {"AveragePool", "", {&osp_cuda_pool, NULL}},
+    {"GlobalAveragePool", "", {&osp_cuda_reduce, NULL}},
+    {"ReduceMax", "", {&osp_cuda_reduce, NULL}},
+    {"ReduceMean", "", {&osp_cuda_reduce, NULL}},
+    {"ReduceSum", "", {&osp_cuda_reduce, NULL}},
+    {"Resize", "", {&osp_cuda_resize_nearest, &osp_cuda_resize, NULL}},
+    {"Upsample", "", {&osp_cuda_resize_nearest, &osp_cuda_resize, NULL}},
+    {"GridSample", "", {&osp_cuda_sample, NULL}},
+    {"Pad", "", {&osp_cuda_pad, NULL}},
+    {"Softmax", "", {&osp_cuda_softmax, NULL}},
+    {"LayerNormalization", "", {&osp_cuda_layer_norm, NULL}},
+    {"BatchNormalization", "", {&osp_cuda_batch_norm, NULL}},
+    {"TopK", "", {&osp_cuda_topk, NULL}},
+    {"Gather", "", {&osp_cuda_gather, NULL}},
+    {"GatherElements", "", {&osp_cuda_gather, NULL}},
+    {"GatherND", "", {&osp_cuda_gather, NULL}},
+    {"ScatterND", "", {&osp_cuda_scatter, NULL}},
+    {"Range", "", {&osp_cuda_range, NULL}},
+    {"ConstantOfShape", "", {&osp_cuda_constant, NULL}},
+    {"Shape", "", {&osp_cuda_constant, NULL}},
+    {"Where", "", {&osp_cuda_where, NULL}},
+    POINT("Silu", "osprey"),
+    POINT("Relu", ""),
+    POINT("LeakyRelu", ""),
+    POINT("Sigmoid", ""),
+    POINT("Exp", ""),
+    POINT("Log", ""),
+    POINT("Sqrt", ""),
+    POINT("Erf", ""),
+    POINT("Tanh", ""),
+    POINT("Sin", ""),
+    POINT("Cos", ""),
+    POINT("Floor", ""),
+    POINT("HardSigmoid", ""),
+    POINT("HardSwish", ""),
+    POINT("Gelu", ""),
+    POINT("Clip", ""),
+    POINT("Cast", ""),
+    POINT("Not", ""),
+    POINT("Add", ""),
+    POINT("Sub", ""),
+    POINT("Mul", ""),
+    POINT("Div", ""),
+    POINT("Pow", ""),
+    POINT("Mod", ""),
+    POINT("Min", ""),
+    POINT("Max", ""),
+    POINT("Equal", ""),
+    POINT("Less", ""),
+    POINT("Greater", ""),
+    POINT("And", ""),
+    POINT("Xor", ""),
+    MOVE("Reorder", "osprey"),
+    MOVE("Transpose", ""),
+    MOVE("Slice", ""),
+    MOVE("Concat", ""),
+    MOVE("Split", ""),
+    MOVE("Expand", ""),
+    MOVE("Tile", ""),
+    MOVE("Reshape", ""),
+    MOVE("Flatten", ""),
+    MOVE("Squeeze", ""),
+    MOVE("Unsqueeze", ""),
+    MOVE("Identity", ""),
 };
 
 static const osp_tactic *const *tactics(const osp_op *op)
