@@ -82,7 +82,12 @@ static osp_status measure(osp_context *ctx, const char *text, int32_t threads, o
             void *session = NULL;
             if (e->tactic->bind)
                 OSP_TRY(e->tactic->bind(&p, ctx, e->state, e->packed, &session, err));
-            const osp_launch l = {src, dst, e->packed, e->workspace, session, {threads, team}};
+            const osp_launch l = {.src = src,
+                                  .dst = dst,
+                                  .packed = e->packed,
+                                  .workspace = e->workspace,
+                                  .session = session,
+                                  .threads = {threads, team}};
             const double start = now_us();
             OSP_TRY(e->tactic->launch(&p, e->state, &l, err));
             if (r >= 0)

@@ -82,6 +82,10 @@ typedef struct osp_gpu_program {
     // after the first run of a variant with these addresses. OVERFLOW, naming the output.
     osp_status (*enqueue)(void *state, int32_t variant, void *const *io, const size_t *capacity,
                           osp_gpu_stream stream, osp_error *err);
+    // The same, step by step: waits for the run and adds each step's time to step_us (as many as the
+    // variant has steps). NULL: it has no steps that could be told apart.
+    osp_status (*profile)(void *state, int32_t variant, void *const *io, osp_gpu_stream stream,
+                          double *step_us, osp_error *err);
     // The extents of output `i` after the last enqueue, where a dimension was -1. NULL: none is.
     void (*extents)(const void *state, int32_t variant, int32_t i, osp_shape *out);
 } osp_gpu_program;

@@ -43,7 +43,7 @@ osp_status osp_engine_options_check(const osp_engine_options *options, osp_engin
 const osp_backend_def *osp_backend_by_id(osp_backend id)
 {
     static const osp_backend_def *const all[] = {&osp_backend_reference, &osp_backend_cpu,
-                                                &osp_backend_cuda, &osp_backend_tensorrt};
+                                                 &osp_backend_cuda, &osp_backend_tensorrt};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         if (all[i]->id == id)
             return all[i];

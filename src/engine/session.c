@@ -86,6 +86,13 @@ static bool alloc_slots(osp_session *s)
         if (!s->slots[i].staged)
             return false;
     }
+    const osp_compiled *c = &s->engine->compiled;
+    for (int32_t v = 0; s->profile && v < c->variant_count; v++) {
+        s->step_us[v] = osp_arena_array(&s->arena, (size_t)c->variants[v].step_count,
+                                        sizeof *s->step_us[v]);
+        if (!s->step_us[v])
+            return false;
+    }
     return s->slots && s->bound;
 }
 

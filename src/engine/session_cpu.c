@@ -59,7 +59,6 @@ static bool alloc_slot(osp_session *s, osp_slot *slot)
 
 static bool alloc_all(osp_session *s)
 {
-    const osp_compiled *c = &s->engine->compiled;
     osp_mem *mem = &s->engine->runtime->ctx.mem;
     s->own.cpu = osp_arena_alloc(&s->arena, sizeof *s->own.cpu);
     if (!s->own.cpu)
@@ -68,11 +67,6 @@ static bool alloc_all(osp_session *s)
     bool ok = s->own.cpu->memory != NULL;
     for (int32_t i = 0; ok && i < s->depth; i++)
         ok = alloc_slot(s, s->slots + i);
-    for (int32_t v = 0; ok && s->profile && v < c->variant_count; v++) {
-        s->step_us[v] = osp_arena_array(&s->arena, (size_t)c->variants[v].step_count,
-                                        sizeof *s->step_us[v]);
-        ok = s->step_us[v] != NULL;
-    }
     return ok;
 }
 

@@ -102,7 +102,7 @@ static osp_status warm_up(osp_session *s, osp_error *err)
                 OSP_TRY(osp_session_gpu_compute(slot, err));  // plain
                 OSP_TRY(osp_gpu_stream_wait(g->gpu, g->compute, -1, err));
             }
-            if (g->program->can_capture(g->state, v) && !g->refused)
+            if (g->program->can_capture(g->state, v) && !g->refused && !s->profile)
                 OSP_TRY(osp_session_gpu_compute(slot, err));
         }
     return osp_gpu_stream_wait(g->gpu, g->compute, -1, err);
@@ -235,6 +235,8 @@ osp_status osp_session_gpu_compute(osp_slot *slot, osp_error *err)
     osp_gpu_session *g = s->own.gpu;
     const int32_t v = slot->variant;
     const bool capturable = g->program->can_capture(g->state, v);
+    if (s->profile && g->program->profile && g->warm[v])
+        return g->program->profile(g->state, v, slot->own.gpu->io, g->compute, s->step_us[v], err);
     if (capturable && g->warm[v] && !g->refused && !has_graph(slot)) {
         osp_error why;
         const osp_status status = capture(slot, slot->own.gpu->graphs + v, &why);

@@ -6,11 +6,16 @@
 #define CUDA (1u << OSP_BACKEND_CUDA)
 
 const osp_pass osp_passes[] = {
-    {"fold", CPU | CUDA, osp_pass_fold},           {"batch_norm", CPU | CUDA, osp_pass_batch_norm},
-    {"precision", CPU | CUDA, osp_pass_precision}, {"identity", CPU | CUDA, osp_pass_identity},
-    {"recompose", CPU | CUDA, osp_pass_recompose}, {"attention", CPU | CUDA, osp_pass_attention},
-    {"expectation", CPU, osp_pass_expectation},    {"transposes", CPU | CUDA, osp_pass_transposes},
-    {"fuse_conv", CPU | CUDA, osp_pass_fuse_conv}, {"views", CPU | CUDA, osp_pass_views},
+    {"fold", CPU | CUDA, osp_pass_fold},
+    {"batch_norm", CPU | CUDA, osp_pass_batch_norm},
+    {"precision", CPU | CUDA, osp_pass_precision},
+    {"identity", CPU | CUDA, osp_pass_identity},
+    {"recompose", CPU | CUDA, osp_pass_recompose},
+    {"attention", CPU | CUDA, osp_pass_attention},
+    {"expectation", CPU | CUDA, osp_pass_expectation},
+    {"transposes", CPU | CUDA, osp_pass_transposes},
+    {"fuse_conv", CPU | CUDA, osp_pass_fuse_conv},
+    {"views", CPU | CUDA, osp_pass_views},
     {"layout", CPU | CUDA, osp_pass_layout},
 };
 const size_t osp_pass_count = sizeof osp_passes / sizeof osp_passes[0];

@@ -68,9 +68,9 @@ typedef struct osp_compiled {
     // Whole-model backends: what their library reads, borrowed, and graphs that have no nodes, only
     // inputs and outputs (plan/whole.h).
     osp_bytes section;
-    osp_gpu *gpu;              // NULL: runs on the CPU
-    struct osp_tuner *tuner;   // while building; NULL: the first tactic that accepts is taken
-    void *device_block;  // packed weights and other constants
+    osp_gpu *gpu;             // NULL: runs on the CPU
+    struct osp_tuner *tuner;  // while building; NULL: the first tactic that accepts is taken
+    void *device_block;       // packed weights and other constants
 } osp_compiled;
 
 extern const osp_tactic osp_tactic_view;

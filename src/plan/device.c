@@ -44,7 +44,8 @@ static osp_status walk_constants(osp_compiled *c, char *block, size_t *total, os
             const osp_value *value = v->graph.values + k;
             if (!value->data)
                 continue;
-            if (!osp_shape_bytes(&value->shape, value->dtype, &bytes) || !place(bytes, total, &at)) {
+            if (!osp_shape_bytes(&value->shape, value->dtype, &bytes) ||
+                !place(bytes, total, &at)) {
                 fits = false;
                 continue;
             }
@@ -104,6 +105,8 @@ typedef struct program {
     const osp_compiled *c;
     void *memory;  // activations and workspace of the largest variant: runs never overlap
     osp_binding *bindings[OSP_MAX_VARIANTS];
+    osp_gpu_event *marks;  // one more than the longest variant has steps; NULL until a profile
+    int32_t mark_count;
 } program;
 
 static void close_program(void *state)
@@ -113,6 +116,9 @@ static void close_program(void *state)
         return;
     for (int32_t i = 0; i < p->c->variant_count; i++)
         osp_binding_free(&p->bindings[i]);
+    for (int32_t i = 0; i < p->mark_count; i++)
+        osp_gpu_event_close(p->c->gpu, &p->marks[i]);
+    osp_mem_free(&p->c->ctx->mem, p->marks);
     osp_gpu_free(p->c->gpu, p->memory);
     osp_mem_free(&p->c->ctx->mem, p);
 }
@@ -155,9 +161,40 @@ static osp_status enqueue(void *state, int32_t variant, void *const *io, const s
     return osp_binding_enqueue(((program *)state)->bindings[variant], io, stream, NULL, err);
 }
 
+static osp_status open_marks(program *p, osp_error *err)
+{
+    const osp_compiled *c = p->c;
+    int32_t most = 0;
+    for (int32_t i = 0; i < c->variant_count; i++)
+        most = c->variants[i].step_count > most ? c->variants[i].step_count : most;
+    p->marks = osp_mem_calloc(&c->ctx->mem, (size_t)most + 1, sizeof *p->marks);
+    if (!p->marks)
+        OSP_FAIL_MEMORY(err);
+    for (; p->mark_count <= most; p->mark_count++)
+        OSP_TRY(osp_gpu_event_open(c->gpu, &p->marks[p->mark_count], true, err));
+    return OSP_OK;
+}
+
+static osp_status profile(void *state, int32_t variant, void *const *io, osp_gpu_stream stream,
+                          double *step_us, osp_error *err)
+{
+    program *p = state;
+    if (!p->marks)
+        OSP_TRY(open_marks(p, err));
+    OSP_TRY(osp_binding_enqueue(p->bindings[variant], io, stream, p->marks, err));
+    OSP_TRY(osp_gpu_stream_wait(p->c->gpu, stream, -1, err));
+    for (int32_t i = 0; i < p->c->variants[variant].step_count; i++) {
+        double us = 0;
+        OSP_TRY(osp_gpu_event_elapsed(p->c->gpu, p->marks[i], p->marks[i + 1], &us, err));
+        step_us[i] += us;
+    }
+    return OSP_OK;
+}
+
 const osp_gpu_program osp_compiled_program = {
     .open = open_program,
     .close = close_program,
     .can_capture = can_capture,
     .enqueue = enqueue,
+    .profile = profile,
 };

@@ -89,7 +89,9 @@ static osp_status bind_step(osp_binding *b, const osp_step *step, char *memory, 
     bound->launch = (osp_launch){
         .src = bound->src,
         .dst = bound->dst,
-        .packed = !packed ? NULL : packed->device ? packed->device : packed->data,
+        .packed = !packed          ? NULL
+                  : packed->device ? packed->device
+                                   : packed->data,
         .workspace = memory + aligned(b->v->activation_bytes),
         .gpu = b->c->gpu,
     };
@@ -235,11 +237,15 @@ osp_status osp_binding_enqueue(osp_binding *b, void *const *io, osp_gpu_stream s
         OSP_TRY(osp_gpu_event_record(gpu, marks[marked++], stream, err));
     for (int32_t i = 0; i < b->step_count; i++) {
         bound_step *s = b->steps + i;
+        while (marks && marked <= s->step->node)  // views before it
+            OSP_TRY(osp_gpu_event_record(gpu, marks[marked++], stream, err));
         s->launch.stream = stream;
         OSP_TRY(launch_step(b, s, err));
-        while (marks && marked <= s->step->node + 1)
+        if (marks)
             OSP_TRY(osp_gpu_event_record(gpu, marks[marked++], stream, err));
     }
+    while (marks && marked <= b->v->step_count)  // views at the end
+        OSP_TRY(osp_gpu_event_record(gpu, marks[marked++], stream, err));
     return copy_outputs(b, stream, err);
 }
 

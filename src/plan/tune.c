@@ -321,7 +321,8 @@ static osp_status try_tactic(bench *b, const osp_tactic *tactic, const char *tex
     if (!status)
         status = check_trial(b, &x, &worst, &why);
     if (!status && worst > tolerance(b->p))
-        status = osp_error_set(&why, OSP_ERROR_SYSTEM, "its result is off by %g of the range", worst);
+        status = osp_error_set(&why, OSP_ERROR_SYSTEM, "its result is off by %g of the range",
+                               worst);
     if (!status)
         status = time_trial(b, &x, *best, &us, &why);
     end_trial(b, &x);

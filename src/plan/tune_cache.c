@@ -96,8 +96,10 @@ static void read_file(osp_tune_cache *c, osp_bytes *others, size_t *other_count,
     }
     const size_t head = sizeof magic - 1;
     if (file->size < head || memcmp(file->data, magic, head) != 0) {
-        osp_log(c->ctx, OSP_LOG_WARNING, "timing cache %s is none of Osprey's: a new one takes its "
-                                         "place", c->path);
+        osp_log(c->ctx, OSP_LOG_WARNING,
+                "timing cache %s is none of Osprey's: a new one takes its "
+                "place",
+                c->path);
         return;
     }
     const char *at = (const char *)file->data + head, *end = (const char *)file->data + file->size;

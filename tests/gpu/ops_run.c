@@ -267,7 +267,7 @@ static osp_status enqueue(bench *b, const test *t, const osp_tactic *tactic, con
                           .dst = at->dst,
                           .packed = packed,
                           .workspace = device_room(b, sizes.workspace_bytes, 0),
-                          .threads = 1,
+                          .threads = {.count = 1},
                           .gpu = b->gpu,
                           .stream = b->stream};
     if (!status)

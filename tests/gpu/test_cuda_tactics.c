@@ -223,7 +223,8 @@ static void check_move(fixture *f, const char *text)
         assert_non_null(want[i]);
         out[i] = (osp_view){p.dst[i].dtype, p.dst[i].shape, want[i]};
     }
-    const osp_launch l = {.src = src, .dst = dst, .threads = 1, .gpu = f->gpu, .stream = f->stream};
+    const osp_launch l = {
+        .src = src, .dst = dst, .threads = {.count = 1}, .gpu = f->gpu, .stream = f->stream};
     const int before = f->launches;
     assert_int_equal(tactic->launch(&p, state, &l, &err), OSP_OK);
     assert_true(f->launches > before);

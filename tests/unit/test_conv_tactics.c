@@ -161,7 +161,12 @@ static void run(const fixture *f, const osp_tactic *t, const char *text, osp_thr
     if (t->bind)
         assert_int_equal(t->bind(&f->p, &ctx, state, packed, &session, &err), OSP_OK);
     void *src[4] = {f->own[0], f->own[1], f->own[2], f->own[3]}, *to[1] = {dst};
-    const osp_launch launch = {src, to, packed, workspace, session, threads};
+    const osp_launch launch = {.src = src,
+                               .dst = to,
+                               .packed = packed,
+                               .workspace = workspace,
+                               .session = session,
+                               .threads = threads};
     assert_int_equal(t->launch(&f->p, state, &launch, &err), OSP_OK);
     check(f, dst, text, t->name);
     if (t->unbind)

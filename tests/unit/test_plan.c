@@ -113,7 +113,8 @@ static void try_it(fixture *f, size_t size)
         assert_null(engine);
         assert_true(status == OSP_ERROR_FORMAT || status == OSP_ERROR_CORRUPT ||
                     status == OSP_ERROR_STALE || status == OSP_ERROR_LIMIT ||
-                    status == OSP_ERROR_UNSUPPORTED);
+                    status == OSP_ERROR_UNSUPPORTED ||
+                    status == OSP_ERROR_DEVICE);  // of a GPU backend, by now
         assert_true(strlen(err.text) > 10);
     }
     osp_runtime_counters(f->runtime, &after);

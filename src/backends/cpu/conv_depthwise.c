@@ -167,7 +167,7 @@ static void run_pixels_bf16(const job *j, int64_t line, int64_t x, int64_t count
 {
     const depthwise *d = j->d;
     const uint16_t *src = j->src, *add = j->add, *taps[MAX_TAPS];
-    int64_t offsets[MAX_TAPS];
+    int64_t offsets[MAX_TAPS] = {0};
     place_taps(d, line, x, offsets);
     for (int64_t t = 0; t < d->h.size * d->w.size; t++)
         taps[t] = offsets[t] < 0 ? NULL : src + offsets[t];

@@ -92,7 +92,8 @@ static const osp_winograd_kernel *choose_kernel(const winograd *s, int32_t threa
         const int64_t width = k->vectors * s->simd->lanes,
                       groups = (s->tiles + k->rows - 1) / k->rows;
         const int64_t rows = (groups + threads - 1) / threads * k->rows;
-        const float cost = (float)(rows * ((s->oc + width - 1) / width * width)) / k->speed;
+        const int64_t columns = (s->oc + width - 1) / width * width;
+        const float cost = (float)(rows * columns) / k->speed;
         if (!best || cost < best_cost) {
             best = k;
             best_cost = cost;

@@ -15,7 +15,8 @@ typedef struct osp_conv_args {
     const void *src, *weights, *add;  // weights as the kernel's family packs them
     const float *bias;                // padded like the weights' rows, zeros where there is none
     void *dst;
-    const void *taps;  // mma: by chunk of 8 channels {elements from the pixel's first tap, its index}
+    const void
+        *taps;  // mma: by chunk of 8 channels {elements from the pixel's first tap, its index}
     int32_t n, ic, ih, iw, oh, ow, oc, kh, kw, sh, sw, ph, pw;
     int32_t src_pitch, dst_pitch, add_pitch;
     int32_t k_chunks;  // mma, direct: of 8 along K, padded; stem: floats in a row of weights
@@ -28,8 +29,8 @@ typedef struct osp_conv_args {
 enum {
     OSP_CONV_MAX_TAPS = 31,  // one bit each, and one that is never set
     OSP_CONV_NO_TAP = 31,
-    OSP_STEM_PIXELS = 128,      // of a block
-    OSP_STEM_OC = 16,           // channels out of a thread
+    OSP_STEM_PIXELS = 128,  // of a block
+    OSP_STEM_OC = 16,       // channels out of a thread
     OSP_DEPTHWISE_THREADS = 256
 };
 

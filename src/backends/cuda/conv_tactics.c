@@ -45,8 +45,8 @@ static const char *refuse_common(const osp_problem *p, osp_conv_problem *c)
     if (c->attrs->window[0].dilation != 1 || c->attrs->window[1].dilation != 1)
         return "dilated";
     const osp_shape *src = &c->src->shape, *dst = &c->dst->shape;
-    if (src->dims[0] * src->dims[2] * src->dims[3] * osp_i64_max(c->src->pitch, src->dims[1]) >
-            INT32_MAX ||
+    const int64_t pitch = c->src->layout == OSP_LAYOUT_PLAIN ? src->dims[1] : c->src->pitch;
+    if (src->dims[0] * src->dims[2] * src->dims[3] * pitch > INT32_MAX ||
         dst->dims[0] * dst->dims[2] * dst->dims[3] > INT32_MAX / 2)
         return "too many elements for 32-bit offsets";
     if (dst->dims[0] * dst->dims[2] * dst->dims[3] == 0)
@@ -242,10 +242,9 @@ static osp_status prepare_direct(const osp_problem *p, osp_context *ctx, const o
     size_rows(s, up(a->oc, k->bn), sizes);
     s->kernel = &k->kernel;
     s->tiles = up(a->oh, k->th) / k->th * (up(a->ow, k->tw) / k->tw) * a->n;
-    s->shape = (osp_gpu_shape){
-        .grid = {0, (uint32_t)(s->rows / k->bn)},
-        .block = {(uint32_t)k->threads},
-        .shared_bytes = (uint32_t)k->shared_bytes};
+    s->shape = (osp_gpu_shape){.grid = {0, (uint32_t)(s->rows / k->bn)},
+                               .block = {(uint32_t)k->threads},
+                               .shared_bytes = (uint32_t)k->shared_bytes};
     *state = s;
     return OSP_OK;
 }

@@ -72,12 +72,12 @@ const osp_gpu_kernel osp_cuda_k_pool[5] = {{"pool_f32", 0},
 
 #define X(BM, BN, BK, WM, WN, S)                                                                   \
     const osp_conv_mma OSP_CONV_MMA_NAME(BM, BN, BK, WM, WN, S) = {                                \
-        "mma", BM, BN, BK, S, BM / WM *(BN / WN) * 32, {"conv_mma", 0}};
+        "mma", BM, BN, BK, S, BM / WM * (BN / WN) * 32, {"conv_mma", 0}};
 OSP_CONV_MMA_ROWS(X)
 #undef X
 #define X(IC, BN, TH, TW, S, WM, WN)                                                               \
     const osp_conv_direct OSP_CONV_DIRECT_NAME(IC, BN, TH, TW, S, WM, WN) = {                      \
-        "direct", IC, BN, TH, TW, S, WM *WN * 32, 1, {"conv_direct", 0}};
+        "direct", IC, BN, TH, TW, S, WM * WN * 32, 1, {"conv_direct", 0}};
 OSP_CONV_DIRECT_ROWS(X)
 #undef X
 const osp_gpu_kernel osp_kernel_conv_stem = {"conv_stem", 0};
