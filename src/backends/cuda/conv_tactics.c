@@ -58,7 +58,7 @@ static const char *refuse_channels_last(const osp_conv_problem *c)
 {
     if (c->src->layout != OSP_LAYOUT_CHANNELS_LAST)
         return "the source is not channels last";
-    if (c->src->shape.dims[1] % CHUNK || c->src->pitch % CHUNK)
+    if (c->src->shape.dims[1] < CHUNK || c->src->shape.dims[1] % CHUNK || c->src->pitch % CHUNK)
         return "channels in are not whole 16-byte chunks";
     return NULL;
 }
@@ -147,7 +147,7 @@ static osp_status pack_rows(const osp_problem *p, void *state, const void *const
     (void)err;
     const conv *s = state;
     const osp_conv_args *a = &s->args;
-    const int64_t taps = a->kh * a->kw, chunks = (int64_t)a->ic / CHUNK;
+    const int64_t taps = (int64_t)a->kh * a->kw;
     const uint16_t *weights = src[1];
     uint16_t *to = packed;  // cleared by the caller
     for (int64_t o = 0; o < a->oc; o++)
@@ -157,11 +157,14 @@ static osp_status pack_rows(const osp_problem *p, void *state, const void *const
                     weights[(o * a->ic + c) * taps + t];
     pack_bias(p, src, (float *)(void *)((char *)packed + s->bias_at), a->oc);
     int32_t *table = (int32_t *)(void *)((char *)packed + s->taps_at);
-    for (int64_t k = 0; k < a->k_chunks; k++) {
-        const int64_t t = k / chunks, c = k % chunks * CHUNK;
-        table[k * 2] = t < taps ? (int32_t)((t / a->kw * a->iw + t % a->kw) * a->src_pitch + c) : 0;
-        table[k * 2 + 1] = t < taps ? (int32_t)t : OSP_CONV_NO_TAP;
-    }
+    int64_t k = 0;
+    for (int64_t t = 0; t < taps; t++)
+        for (int64_t c = 0; c < a->ic; c += CHUNK, k++) {
+            table[k * 2] = (int32_t)((t / a->kw * a->iw + t % a->kw) * a->src_pitch + c);
+            table[k * 2 + 1] = (int32_t)t;
+        }
+    for (; k < a->k_chunks; k++)
+        table[k * 2 + 1] = OSP_CONV_NO_TAP;
     return OSP_OK;
 }
 

@@ -187,7 +187,7 @@ static osp_status prepare_einsum(const osp_problem *p, osp_context *ctx, int32_t
     (void)sizes;
     OSP_TRY(osp_cuda_state(ctx, sizeof(osp_cuda_einsum_args), state, err));
     osp_cuda_einsum_args *a = *state;
-    osp_einsum e;
+    osp_einsum e = {0};
     read_equation(p, &e);
     osp_operand_strides(p->dst, a->out_strides);
     a->terms = e.operands;
