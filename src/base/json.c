@@ -69,8 +69,9 @@ static const char *skip_value(const char *at, const char *end)
 
 osp_json_members osp_json_open(osp_json_span object)
 {
-    osp_json_members m = {.end = object.text + object.size, .first = true};
-    m.at = skip_space(object.text, m.end);
+    const char *text = object.text ? object.text : "";  // nothing at all is no object
+    osp_json_members m = {.end = text + object.size, .first = true};
+    m.at = skip_space(text, m.end);
     m.failed = m.at == m.end || *m.at != '{';
     m.at += !m.failed;
     return m;
