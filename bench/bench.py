@@ -175,13 +175,17 @@ def peak_kib(command, **extra):
     return usage.ru_maxrss, time.perf_counter() - start, output
 
 
+# The high-water mark of the process's own memory: ru_maxrss would begin with its parent's.
 ORT_MEMORY = """
-import resource, sys, numpy as np, onnxruntime as ort
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+import pathlib, sys, numpy as np, onnxruntime as ort
+def peak_kib():
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
+before = peak_kib()
 o = ort.SessionOptions(); o.intra_op_num_threads = int(sys.argv[2])
 s = ort.InferenceSession(sys.argv[1], o, ["CPUExecutionProvider"])
 s.run(None, {s.get_inputs()[0].name: np.random.rand(1, 3, 640, 640).astype(np.float32)})
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(peak_kib() - before)
 """
 
 
@@ -322,16 +326,16 @@ def main():
         worker(args)
         return
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = str(args.threads)
-    limit = gemm_limit(args.threads)
-    result = {"cpu": cpu_model(), "threads": args.threads, "gemm_gflops": limit, "rows": []}
-    for precision in args.precisions.split(","):
-        for name in args.names.split(","):
-            result["rows"].append(compare(args, name, precision, limit))
-    if not args.no_around:
+    result = {"cpu": cpu_model(), "threads": args.threads, "rows": []}
+    if not args.no_around:  # first: a child's peak memory begins with what this process has
         import tempfile
 
         with tempfile.TemporaryDirectory() as folder:
             result["around"] = around(args, pathlib.Path(folder))
+    limit = result["gemm_gflops"] = gemm_limit(args.threads)
+    for precision in args.precisions.split(","):
+        for name in args.names.split(","):
+            result["rows"].append(compare(args, name, precision, limit))
     pathlib.Path(args.json).write_text(json.dumps(result, indent=1))
     report(result)
 

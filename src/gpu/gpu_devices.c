@@ -40,7 +40,7 @@ static void describe(osp_gpu *gpu, int32_t ordinal)
     osp_device_info *info = &gpu->info;
     osp_gpu_facts facts;
     memset(&facts, 0, sizeof facts);
-    *info = (osp_device_info){.backend = OSP_BACKEND_TENSORRT, .index = ordinal};
+    *info = (osp_device_info){.backend = OSP_BACKEND_CUDA, .index = ordinal};
     info->memory_bytes = UINT64_C(1) << UNKNOWN_MEMORY_SHIFT;
     const int error = gpu->calls->device_facts(gpu->calls->user, ordinal, &facts);
     if (error) {
