@@ -180,9 +180,8 @@ void osp_detector_close(osp_detector **detector)
     osp_detector *d = *detector;
     *detector = NULL;
     osp_mem *mem = &d->engine->runtime->ctx.mem;
-    osp_detector_gpu *gpu = d->gpu;
     osp_session_wait_all(d->session);
-    osp_detector_gpu_close(&gpu);
+    osp_detector_gpu_close(&d->gpu);
     osp_session_close(&d->session);
     osp_letterboxer_close(&d->letterboxer);
     osp_postprocess_close(&d->post);
@@ -258,39 +257,27 @@ osp_status osp_detector_enqueue(osp_detector *d, const osp_image *images, int32_
     return OSP_OK;
 }
 
-static osp_status collect_host(osp_detector *d, const flight *f, osp_ticket ticket,
-                               int64_t timeout_ms, int32_t first, osp_detection *out,
-                               size_t capacity, size_t *count, double *post_us, osp_error *err)
-{
-    const int32_t outputs = d->engine->info.outputs;
-    memset(d->outputs, 0, (size_t)outputs * sizeof *d->outputs);
-    OSP_TRY(osp_session_wait(d->session, ticket, timeout_ms, d->outputs, outputs, err));
-    const double start = osp_time_us();
-    const osp_status status = osp_postprocess_run(d->post, d->outputs, outputs, f->n, f->geometry,
-                                                  first, out, capacity, count, err);
-    *post_us = osp_time_us() - start;
-    return status;
-}
-
 // `first`: index of the batch's first image; boxes are appended at out[*count].
 static osp_status collect(osp_detector *d, osp_ticket ticket, int64_t timeout_ms, int32_t first,
                           osp_detection *out, size_t capacity, size_t *count, osp_error *err)
 {
     const flight *f = flight_of(d, ticket);
-    osp_status status;
-    double post_us = 0;
-    if (d->gpu) {
-        OSP_TRY(osp_session_wait(d->session, ticket, timeout_ms, NULL, 0, err));
-        status = osp_detector_gpu_collect(d->gpu, ticket, f->n, first, out, capacity, count, err);
-    } else {
-        status = collect_host(d, f, ticket, timeout_ms, first, out, capacity, count, &post_us, err);
-    }
+    const int32_t outputs = d->gpu ? 0 : d->engine->info.outputs;
+    if (outputs)
+        memset(d->outputs, 0, (size_t)outputs * sizeof *d->outputs);
+    OSP_TRY(osp_session_wait(d->session, ticket, timeout_ms, d->outputs, outputs, err));
+    const double start = osp_time_us();
+    const osp_status status = d->gpu ? osp_detector_gpu_collect(d->gpu, ticket, f->n, first, out,
+                                                                capacity, count, err)
+                                     : osp_postprocess_run(d->post, d->outputs, outputs, f->n,
+                                                           f->geometry, first, out, capacity, count,
+                                                           err);
     osp_run_stats stats;
     osp_session_stats(d->session, &stats);
     d->stats.pre_us += f->pre_us;
     d->stats.copy_us += stats.copy_us;
     d->stats.infer_us += stats.infer_us;
-    d->stats.post_us += post_us;
+    d->stats.post_us += osp_time_us() - start;
     d->stats.variant = stats.variant;
     d->stats.n += f->n;
     return status;
@@ -333,8 +320,10 @@ osp_status osp_detector_run(osp_detector *d, const osp_image *images, int32_t n,
         status = collect(d, ticket, -1, finished, out, capacity, count, err);
         finished += d->batch;
     }
-    if (status)  // what still runs borrows the images
-        osp_session_wait_all(d->session);
+    // After a failure: what this call has started borrows the images.
+    for (; status && finished < started; finished += d->batch)
+        (void)osp_session_wait(d->session, base + (uint64_t)(finished / d->batch), -1, NULL, 0,
+                               NULL);
     return status;
 }
 

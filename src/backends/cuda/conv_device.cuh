@@ -5,9 +5,12 @@
 #include <stdint.h>
 
 #include "backends/cuda/conv_kernels.h"
+#include "backends/cuda/mma.cuh"
 #include "ops/act.h"
 
 namespace {
+
+using osp::multiply;
 
 __device__ __forceinline__ uint32_t shared_address(const void *p)
 {
@@ -26,15 +29,6 @@ __device__ __forceinline__ void load_matrix4(uint32_t (&r)[4], uint32_t address)
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
                  : "r"(address));
-}
-
-__device__ __forceinline__ void multiply(float (&d)[4], const uint32_t (&a)[4], uint32_t b0,
-                                         uint32_t b1)
-{
-    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, "
-                 "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
 // x * sigmoid(x) = h + h * tanh(h) with h = x / 2: one special-function operation.

@@ -54,8 +54,11 @@ static const char *refuse_common(const osp_problem *p, osp_conv_problem *c)
     return NULL;
 }
 
-static const char *refuse_channels_last(const osp_conv_problem *c)
+static const char *refuse_channels_last(const osp_problem *p, osp_conv_problem *c)
 {
+    const char *why = refuse_common(p, c);
+    if (why)
+        return why;
     if (c->src->layout != OSP_LAYOUT_CHANNELS_LAST)
         return "the source is not channels last";
     if (c->src->shape.dims[1] < CHUNK || c->src->shape.dims[1] % CHUNK || c->src->pitch % CHUNK)
@@ -179,9 +182,7 @@ static void size_rows(conv *s, int64_t rows, osp_tactic_sizes *sizes)
 static const char *refuse_mma(const osp_problem *p, const osp_conv_mma *k)
 {
     osp_conv_problem c;
-    const char *why = refuse_common(p, &c);
-    if (!why)
-        why = refuse_channels_last(&c);
+    const char *why = refuse_channels_last(p, &c);
     if (why)
         return why;
     const int64_t taps = c.attrs->window[0].size * c.attrs->window[1].size;
@@ -217,9 +218,7 @@ static osp_status prepare_mma(const osp_problem *p, osp_context *ctx, const osp_
 static const char *refuse_direct(const osp_problem *p, const osp_conv_direct *k)
 {
     osp_conv_problem c;
-    const char *why = refuse_common(p, &c);
-    if (!why)
-        why = refuse_channels_last(&c);
+    const char *why = refuse_channels_last(p, &c);
     if (why)
         return why;
     const osp_window *h = c.attrs->window, *w = c.attrs->window + 1;
@@ -355,9 +354,7 @@ static osp_status pack_stem(const osp_problem *p, void *state, const void *const
 static const char *refuse_depthwise(const osp_problem *p)
 {
     osp_conv_problem c;
-    const char *why = refuse_common(p, &c);
-    if (!why)
-        why = refuse_channels_last(&c);
+    const char *why = refuse_channels_last(p, &c);
     if (why)
         return why;
     return c.attrs->group != c.src->shape.dims[1] || c.dst->shape.dims[1] != c.src->shape.dims[1]
