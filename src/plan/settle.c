@@ -38,8 +38,9 @@ osp_status osp_compile_constants(osp_compiled *c, osp_variant *v, bool copy_all,
             continue;
         size_t bytes = 0;
         if (!needed[i]) {
+            // No tactic packs a type that the library lacks: nothing uses such a constant at all.
             value->data = NULL;
-            value->dropped = true;
+            value->dropped = value->dtype != OSP_DTYPE_UNKNOWN;
         } else if (copy_all || (uintptr_t)value->data % 8) {
             osp_shape_bytes(&value->shape, value->dtype, &bytes);
             char *copy = osp_arena_alloc(&g->arena, bytes + 63);
