@@ -377,6 +377,42 @@ static void plans_in_memory_and_files(void **state)
     rmdir(path);
 }
 
+// y = Relu(x), beside an initializer of a type that the library lacks (FLOAT8E4M3FN), unused: such a
+// model builds, and its plan opens.
+static void unused_constants_of_other_types(void **state)
+{
+    static const char onnx[] =
+        "\x08\x08"                                            // IR version
+        ":\x3f\x0a\x0c\x0a\x01x\x12\x01y\"\x04Relu\x12\x01g"  // the graph: node, name,
+        "*\x0a\x08\x01\x10\x11"
+        "B\x01sJ\x01\x00"                                                 // initializer s,
+        "Z\x0f\x0a\x01x\x12\x0a\x0a\x08\x08\x01\x12\x04\x0a\x02\x08\x03"  // input x: float32 [3],
+        "b\x0f\x0a\x01y\x12\x0a\x0a\x08\x08\x01\x12\x04\x0a\x02\x08\x03"  // output y alike
+        "B\x04\x0a\x00\x10\x11";                                          // opset 17
+    fixture *f = *state;
+    const osp_engine_options options = {.backend = f->backend};
+    osp_engine *engine;
+    osp_error err;
+    if (osp_engine_build_memory(&engine, f->runtime, onnx, sizeof onnx - 1, &options, &err))
+        fail_msg("%s", err.text);
+    void *plan;
+    size_t size;
+    assert_int_equal(osp_engine_save_memory(engine, &plan, &size, NULL), OSP_OK);
+    osp_engine_close(&engine);
+    if (osp_engine_open_memory(&engine, f->runtime, plan, size, NULL, &err))
+        fail_msg("%s", err.text);
+    osp_session *session;
+    assert_int_equal(osp_session_open(&session, engine, NULL, NULL), OSP_OK);
+    float x[3] = {-1, 0, 2}, y[3];
+    osp_tensor in = {.data = x, .dtype = OSP_DTYPE_FLOAT32, .rank = 1, .dims = {3}};
+    osp_tensor out = {.data = y, .dtype = OSP_DTYPE_FLOAT32, .rank = 1, .dims = {3}};
+    assert_int_equal(osp_session_run(session, &in, 1, &out, 1, NULL), OSP_OK);
+    assert_true(y[0] == 0 && y[1] == 0 && y[2] == 2);
+    osp_session_close(&session);
+    osp_engine_close(&engine);
+    osp_host_free(f->runtime, plan);
+}
+
 static void cache_builds_once(void **state)
 {
     fixture *f = *state;
@@ -426,6 +462,7 @@ int main(void)
         ON_BOTH(caller_buffers_strides_and_overflow),
         ON_BOTH(tickets),
         ON_BOTH(plans_in_memory_and_files),
+        ON_BOTH(unused_constants_of_other_types),
         ON_BOTH(cache_builds_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
