@@ -54,7 +54,17 @@ static const osp_fused_conv_attrs fused_conv_defaults = {.conv = OSP_CONV_DEFAUL
 static osp_status infer_fused_conv(osp_infer *in, osp_error *err)
 {
     osp_fused_conv_attrs *a = in->attrs;
-    OSP_TRY(osp_conv_infer(in, &a->conv, in->outputs, err));
+    const osp_value *inputs[4] = {0};
+    osp_value rounded = *in->inputs[0];
+    osp_infer as_read = *in;
+    for (int32_t i = 1; i < 4; i++)
+        inputs[i] = osp_infer_input(in, i);
+    if (rounded.dtype == OSP_DTYPE_FLOAT32 && inputs[1]->dtype == OSP_DTYPE_FLOAT16)
+        rounded.dtype = OSP_DTYPE_FLOAT16;
+    inputs[0] = &rounded;
+    as_read.inputs = inputs;
+    as_read.input_count = 4;
+    OSP_TRY(osp_conv_infer(&as_read, &a->conv, in->outputs, err));
     if (a->act < 0 || a->act >= OSP_ACT_COUNT || a->residual < 0 ||
         a->residual > OSP_RESIDUAL_AFTER)
         OSP_FAIL(err, OSP_ERROR_FORMAT, "attribute 'act' or 'residual' is out of range");

@@ -11,7 +11,8 @@ typedef enum osp_residual {
     OSP_RESIDUAL_AFTER    // act(conv + bias) + residual
 } osp_residual;
 
-// FusedConv: source, weights, bias (may be left out), residual (of the destination's type).
+// FusedConv: source, weights, bias (may be left out), residual (of the destination's type). The
+// source may be float32 where the weights are float16: it is rounded to their type as it is read.
 typedef struct osp_fused_conv_attrs {
     osp_conv_attrs conv;
     int32_t act;        // osp_act

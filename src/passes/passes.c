@@ -19,6 +19,7 @@ const osp_pass osp_passes[] = {
     {"layout", CPU | CUDA, osp_pass_layout},
 };
 const size_t osp_pass_count = sizeof osp_passes / sizeof osp_passes[0];
+    {"rounding", CPU | CUDA, osp_pass_rounding},
 
 // Working state of an ordering; one arena.
 typedef struct order {

@@ -45,3 +45,4 @@ osp_status osp_pass_views(osp_graph *graph, const osp_pass_options *options, osp
 osp_status osp_pass_layout(osp_graph *graph, const osp_pass_options *options, osp_error *err);
 
 #endif
+osp_status osp_pass_rounding(osp_graph *graph, const osp_pass_options *options, osp_error *err);

@@ -80,5 +80,8 @@ OSP_CONV_MMA_ROWS(X)
         "direct", IC, BN, TH, TW, S, WM * WN * 32, 1, {"conv_direct", 0}};
 OSP_CONV_DIRECT_ROWS(X)
 #undef X
-const osp_gpu_kernel osp_kernel_conv_stem = {"conv_stem", 0};
+const osp_gpu_kernel osp_kernel_conv_stem[OSP_STEM_KERNELS] = {
+    {"conv_stem_f16_16", 0},   {"conv_stem_f16_32", 0},  {"conv_stem_f16x2_16", 0},
+    {"conv_stem_f16x2_32", 0}, {"conv_stem_f32_16", 0},  {"conv_stem_f32_32", 0},
+    {"conv_stem_f32x2_16", 0}, {"conv_stem_f32x2_32", 0}};
 const osp_gpu_kernel osp_kernel_conv_depthwise = {"conv_depthwise", 0};
