@@ -28,4 +28,28 @@ typedef struct osp_attention_attrs {
     int64_t q_transposed, k_transposed, v_transposed, out_transposed;
 } osp_attention_attrs;
 
+// Expectation: source of any float type, weights (float32, one for each index of `axis`). The sum of
+// the weights, each as likely as the softmax of the source along `axis` says; that dim becomes 1.
+// Always float32.
+typedef struct osp_expectation_attrs {
+    int64_t axis;  // resolved: not negative
+} osp_expectation_attrs;
+
+typedef enum osp_box_form {
+    OSP_BOX_XYWH = 0,  // centre and size
+    OSP_BOX_XYXY       // two corners
+} osp_box_form;
+
+// BoxHead: what anchor-free detectors end in. Inputs: for each level its distances [N, 4*K, H, W] to
+// the left, upper, right and lower side, all of one float type; for each level its class logits
+// [N, C, H, W], again of one float type; float32 places [2, A] of all A pixels, level after level, and
+// strides [A]; and, unless K is 1, weights [K]: then a distance is the expectation over its K logits.
+// The result is [N, 4 + C, A] in float32: boxes, (place -+ distance) * stride in the given form, and
+// sigmoids of the logits.
+typedef struct osp_box_head_attrs {
+    int64_t levels;
+    int32_t form;  // osp_box_form
+} osp_box_head_attrs;
+enum { OSP_BOX_LEVELS = 8 };  // at most
+
 #endif

@@ -57,6 +57,8 @@ static const row rows[] = {
     {"GridSample", "", {&osp_cuda_sample, NULL}},
     {"Pad", "", {&osp_cuda_pad, NULL}},
     {"Softmax", "", {&osp_cuda_softmax, NULL}},
+    {"Expectation", "osprey", {&osp_cuda_expectation, NULL}},
+    {"BoxHead", "osprey", {&osp_cuda_box_head, NULL}},
     {"LayerNormalization", "", {&osp_cuda_layer_norm, NULL}},
     {"BatchNormalization", "", {&osp_cuda_batch_norm, NULL}},
     {"TopK", "", {&osp_cuda_topk, NULL}},
