@@ -28,6 +28,13 @@ typedef struct osp_attention_attrs {
     int64_t q_transposed, k_transposed, v_transposed, out_transposed;
 } osp_attention_attrs;
 
+// MaxPools: three MaxPools in a row, each of the one before: square windows of `size` (odd), stride 1,
+// padded to the source's size. All three results are outputs.
+typedef struct osp_max_pools_attrs {
+    int64_t size;
+} osp_max_pools_attrs;
+enum { OSP_MAX_POOLS = 3 };
+
 // Expectation: source of any float type, weights (float32, one for each index of `axis`). The sum of
 // the weights, each as likely as the softmax of the source along `axis` says; that dim becomes 1.
 // Always float32.

@@ -41,7 +41,7 @@ static manner manner_of(const osp_graph *g, const osp_node *node)
 {
     static const char *const asks[] = {
         "Conv",   "FusedConv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool",
-        "Resize", "Upsample",  NULL};
+        "Resize", "Upsample",  "MaxPools",      NULL};
     static const char *const follows[] = {
         "Relu", "LeakyRelu", "Sigmoid", "Exp",         "Log",       "Sqrt", "Erf",  "Tanh",
         "Sin",  "Cos",       "Floor",   "HardSigmoid", "HardSwish", "Gelu", "Clip", "Silu",

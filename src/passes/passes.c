@@ -14,6 +14,7 @@ const osp_pass osp_passes[] = {
     {"attention", CPU | CUDA, osp_pass_attention},
     {"expectation", CPU | CUDA, osp_pass_expectation},
     {"box_head", CPU | CUDA, osp_pass_box_head},
+    {"max_pools", CPU | CUDA, osp_pass_max_pools},
     {"transposes", CPU | CUDA, osp_pass_transposes},
     {"fuse_conv", CPU | CUDA, osp_pass_fuse_conv},
     {"views", CPU | CUDA, osp_pass_views},

@@ -47,6 +47,7 @@ static const row rows[] = {
      "osprey",
      {&osp_cuda_attention_flash, &osp_cuda_attention_tile, &osp_cuda_attention, NULL}},
     {"MaxPool", "", {&osp_cuda_pool, NULL}},
+    {"MaxPools", "osprey", {&osp_cuda_pools, NULL}},
     {"AveragePool", "", {&osp_cuda_pool, NULL}},
     {"GlobalAveragePool", "", {&osp_cuda_reduce, NULL}},
     {"ReduceMax", "", {&osp_cuda_reduce, NULL}},

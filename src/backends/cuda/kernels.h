@@ -348,6 +348,17 @@ typedef struct osp_cuda_pool_args {
 enum { OSP_POOL_F32, OSP_POOL_F32X4, OSP_POOL_F16, OSP_POOL_F16X8, OSP_POOL_BYTE };
 extern const osp_gpu_kernel osp_cuda_k_pool[5];
 
+// Three pools in a row of windows of OSP_POOLS_SIZE, channels last. A block makes a square of all three
+// results for as many channels as 16 bytes hold.
+enum { OSP_POOLS_SIZE = 5, OSP_POOLS_TILE = 20, OSP_POOLS_THREADS = 256 };
+typedef struct osp_cuda_pools_args {
+    void *dst[3];  // NULL: not wanted
+    const void *src;
+    int64_t src_image, src_pixel, dst_image[3], dst_pixel[3];
+    int32_t height, width, tiles_x;
+} osp_cuda_pools_args;
+extern const osp_gpu_kernel osp_cuda_k_pools[2];  // of float32, of float16
+
 // Pixels are n, z, y, x; sums run over taps and channels of the group, whichever is `inner` fastest.
 typedef struct osp_cuda_conv_args {
     void *dst;

@@ -64,6 +64,7 @@ const osp_gpu_kernel osp_cuda_k_batch_norm[1] = {{"batch_norm", 0}};
 const osp_gpu_kernel osp_cuda_k_resize[2] = {{"resize", 0}, {"resize_exact", 0}};
 const osp_gpu_kernel osp_cuda_k_sample[1] = {{"sample", 0}};
 const osp_gpu_kernel osp_cuda_k_topk[1] = {{"topk", 0}};
+const osp_gpu_kernel osp_cuda_k_pools[2] = {{"pools_f32", 0}, {"pools_f16", 0}};
 const osp_gpu_kernel osp_cuda_k_expectation[2] = {{"expectation_f32", 0}, {"expectation_f16", 0}};
 const osp_gpu_kernel osp_cuda_k_box_head[4] = {{"box_head_f32_f32", 0},
                                                {"box_head_f32_f16", 0},
