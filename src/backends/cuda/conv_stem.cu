@@ -13,6 +13,7 @@
 // 4g + t has pairs t and t + 4 of pixels g and g + 8 of each 16. Which channel stands where in N is
 // free, too: weights are packed so that a lane's results are neighbouring channels of a pixel.
 #include "backends/cuda/conv_device.cuh"
+#include "backends/cuda/device.cuh"
 
 namespace {
 
