@@ -10,6 +10,14 @@ static const osp_operand *given(const osp_problem *p, int32_t i)
 
 const char *osp_conv_problem_of(const osp_problem *p, osp_conv_problem *out)
 {
+    const char *why = osp_conv_problem_rounding(p, out);
+    return !why && out->src->dtype != out->weights->dtype ? "the source is of another type than "
+                                                            "the weights"
+                                                          : why;
+}
+
+const char *osp_conv_problem_rounding(const osp_problem *p, osp_conv_problem *out)
+{
     *out = (osp_conv_problem){.attrs = p->attrs,
                               .src = p->src,
                               .weights = p->src + 1,

@@ -16,5 +16,7 @@ typedef struct osp_conv_problem {
 // NULL, or why it is none that a tactic of ours takes: 2-D with constant weights and bias, and a
 // residual that lies like the destination.
 const char *osp_conv_problem_of(const osp_problem *p, osp_conv_problem *out);
+// The same, but the source may be float32 where the weights are float16 (FusedConv).
+const char *osp_conv_problem_rounding(const osp_problem *p, osp_conv_problem *out);
 
 #endif

@@ -162,13 +162,16 @@ static bool locate(const osp_conv_work *w, int64_t first, int32_t count, int64_t
     return any;
 }
 
-static void gather(const osp_view *src, int64_t plane, const int64_t *offset, int32_t count,
+static void gather(const osp_conv_work *w, int64_t plane, const int64_t *offset, int32_t count,
                    double *line)
 {
+    const osp_view *src = w->src;
     if (src->dtype == OSP_DTYPE_FLOAT32) {
         const float *data = (const float *)src->data + plane;
         for (int32_t i = 0; i < count; i++)
             line[i] = offset[i] < 0 ? 0 : (double)data[offset[i]];
+        for (int32_t i = 0; w->rounds && i < count; i++)
+            line[i] = (double)osp_half_to_float(osp_float_to_half((float)line[i]));
         return;
     }
     for (int32_t i = 0; i < count; i++)
@@ -198,7 +201,7 @@ static void block(const osp_conv_work *w, int64_t n, int64_t g, int64_t oc, int3
         if (!locate(w, first, count, tap, offset))
             continue;
         for (int64_t ic = 0; ic < w->group_ic; ic++) {
-            gather(w->src, (src_channel + ic) * src_pixels, offset, count, line);
+            gather(w, (src_channel + ic) * src_pixels, offset, count, line);
             int64_t at = g * w->group_stride + oc * w->oc_stride + ic * w->ic_stride + tap;
             for (int32_t c = 0; c < channels; c++, at += w->oc_stride)
                 add_scaled(sum[c],
@@ -245,7 +248,9 @@ void osp_conv_reference(const osp_conv_attrs *attrs, const osp_view *src, const 
                           .group_oc = weights->shape.dims[0] / attrs->group,
                           .taps = taps,
                           .oc_stride = weights->shape.dims[1] * taps,
-                          .ic_stride = taps};
+                          .ic_stride = taps,
+                          .rounds = src->dtype == OSP_DTYPE_FLOAT32 &&
+                                    weights->dtype == OSP_DTYPE_FLOAT16};
     work.group_stride = work.group_oc * work.oc_stride;
     osp_lift(&work.at, attrs->spatial, attrs->window, &src->shape, &dst->shape);
     osp_conv_compute(&work);

@@ -46,7 +46,8 @@ osp_status osp_conv_infer(const osp_infer *in, osp_conv_attrs *attrs, osp_type *
                           osp_error *err);
 // The bias (input 2) has the source's type, or is float32 where the source is bfloat16.
 osp_status osp_conv_bias_type(const osp_infer *in, osp_error *err);
-// Any float type, sums in double, rounded once. `bias` may be NULL.
+// Any float type, sums in double, rounded once. `bias` may be NULL. A float32 source of float16
+// weights is rounded to float16 as it is read.
 void osp_conv_reference(const osp_conv_attrs *attrs, const osp_view *src, const osp_view *weights,
                         const osp_view *bias, const osp_view *dst);
 
@@ -76,6 +77,7 @@ typedef struct osp_conv_work {
     int64_t n, group, group_ic, group_oc, taps;
     int64_t group_stride, oc_stride, ic_stride;
     bool transposed;
+    bool rounds;  // the source, to float16
 } osp_conv_work;
 void osp_conv_compute(const osp_conv_work *work);
 

@@ -54,7 +54,17 @@ static const osp_fused_conv_attrs fused_conv_defaults = {.conv = OSP_CONV_DEFAUL
 static osp_status infer_fused_conv(osp_infer *in, osp_error *err)
 {
     osp_fused_conv_attrs *a = in->attrs;
-    OSP_TRY(osp_conv_infer(in, &a->conv, in->outputs, err));
+    const osp_value *inputs[4] = {0};
+    osp_value rounded = *in->inputs[0];
+    osp_infer as_read = *in;
+    for (int32_t i = 1; i < 4; i++)
+        inputs[i] = osp_infer_input(in, i);
+    if (rounded.dtype == OSP_DTYPE_FLOAT32 && inputs[1]->dtype == OSP_DTYPE_FLOAT16)
+        rounded.dtype = OSP_DTYPE_FLOAT16;
+    inputs[0] = &rounded;
+    as_read.inputs = inputs;
+    as_read.input_count = 4;
+    OSP_TRY(osp_conv_infer(&as_read, &a->conv, in->outputs, err));
     if (a->act < 0 || a->act >= OSP_ACT_COUNT || a->residual < 0 ||
         a->residual > OSP_RESIDUAL_AFTER)
         OSP_FAIL(err, OSP_ERROR_FORMAT, "attribute 'act' or 'residual' is out of range");
@@ -259,6 +269,85 @@ const osp_op osp_op_attention = {.type = "Attention",
                                  .infer = infer_attention,
                                  .reference = run_attention,
                                  .work = work_attention};
+
+// ---- MaxPools -----------------------------------------------------------------------------------
+
+static const osp_attr_row max_pools_rows[] = {
+    {"size", OSP_ATTR_INT, offsetof(osp_max_pools_attrs, size), 0, NULL, 0, 0},
+    {0}};
+static const osp_max_pools_attrs max_pools_defaults = {.size = 5};
+
+static osp_status infer_max_pools(osp_infer *in, osp_error *err)
+{
+    const osp_max_pools_attrs *a = in->attrs;
+    OSP_TRY(osp_infer_types(in, 0, OSP_TYPES_FLOAT, err));
+    OSP_TRY(osp_infer_rank(in, 0, 4, 4, err));
+    if (a->size < 1 || a->size > 255 || a->size % 2 == 0)
+        OSP_FAIL(err, OSP_ERROR_FORMAT, "attribute 'size' must be an odd number up to 255");
+    for (int32_t i = 0; i < OSP_MAX_POOLS; i++)
+        in->outputs[i] = (osp_type){in->inputs[0]->dtype, in->inputs[0]->shape};
+    return OSP_OK;
+}
+
+// The largest element within `reach` of a pixel of a plane, as one MaxPool after the other finds it:
+// the first of equals, and a NaN gives way.
+static size_t largest_near(const osp_view *src, size_t plane, int64_t y, int64_t x, int64_t reach)
+{
+    const int64_t height = src->shape.dims[2], width = src->shape.dims[3];
+    const int64_t left = osp_i64_max(0, x - reach), right = osp_i64_min(width - 1, x + reach);
+    size_t best = plane + (size_t)(osp_i64_max(0, y - reach) * width + left);
+    float top = osp_load_float(src->dtype, src->data, best);
+    for (int64_t v = osp_i64_max(0, y - reach); v <= osp_i64_min(height - 1, y + reach); v++)
+        for (int64_t u = left; u <= right; u++) {
+            const size_t at = plane + (size_t)(v * width + u);
+            const float value = osp_load_float(src->dtype, src->data, at);
+            if (value > top || top != top) {
+                best = at;
+                top = value;
+            }
+        }
+    return best;
+}
+
+static osp_status run_max_pools(const osp_call *call, osp_error *err)
+{
+    (void)err;
+    const osp_max_pools_attrs *a = call->attrs;
+    const osp_view *src = call->inputs;
+    const int64_t height = src->shape.dims[2], width = src->shape.dims[3];
+    const size_t planes = (size_t)osp_shape_span(&src->shape, 0, 2),
+                 bytes = osp_dtype_bytes(src->dtype);
+    for (int32_t i = 0; i < OSP_MAX_POOLS; i++) {
+        const osp_view *dst = osp_call_output(call, i);
+        for (size_t c = 0; dst && c < planes; c++)
+            for (int64_t p = 0; p < height * width; p++) {
+                const size_t plane = c * (size_t)(height * width);
+                osp_copy_element(
+                    dst->data, plane + (size_t)p, src->data,
+                    largest_near(src, plane, p / width, p % width, (i + 1) * (a->size / 2)), bytes);
+            }
+    }
+    return OSP_OK;
+}
+
+static double work_max_pools(const osp_call *call)
+{
+    const double side = (double)((const osp_max_pools_attrs *)call->attrs)->size * OSP_MAX_POOLS;
+    return (double)osp_view_count(call->inputs) * side * side;
+}
+
+const osp_op osp_op_max_pools = {.type = "MaxPools",
+                                 .domain = "osprey",
+                                 .min_inputs = 1,
+                                 .max_inputs = 1,
+                                 .min_outputs = OSP_MAX_POOLS,
+                                 .max_outputs = OSP_MAX_POOLS,
+                                 .attrs_size = sizeof(osp_max_pools_attrs),
+                                 .attr_table = max_pools_rows,
+                                 .defaults = &max_pools_defaults,
+                                 .infer = infer_max_pools,
+                                 .reference = run_max_pools,
+                                 .work = work_max_pools};
 
 // ---- Reorder ------------------------------------------------------------------------------------
 

@@ -120,6 +120,41 @@ osp_status osp_edit_try(osp_graph *graph, const osp_pass_options *options, osp_n
     return OSP_OK;
 }
 
+osp_status osp_edit_offer(osp_graph *graph, const osp_pass_options *options, const char *domain,
+                          const char *type, const char *name, const osp_vid *inputs, int32_t count,
+                          const osp_vid *outputs, int32_t output_count, const void *attrs,
+                          osp_node **made, osp_error *err)
+{
+    *made = NULL;
+    osp_node node = {.name = name, .output_count = output_count};
+    OSP_TRY(turn_into(graph, &node, domain, type, inputs, count, attrs, err));
+    osp_type *types = osp_arena_array(&graph->arena, (size_t)output_count, sizeof *types);
+    node.outputs = osp_arena_array(&graph->arena, (size_t)output_count, sizeof *node.outputs);
+    if (!types || !node.outputs)
+        OSP_FAIL_MEMORY(err);
+    for (int32_t i = 0; i < output_count; i++) {
+        node.outputs[i] = outputs[i];
+        types[i] = (osp_type){graph->values[outputs[i]].dtype, graph->values[outputs[i]].shape};
+    }
+    const osp_status status = osp_node_infer(graph, &node, NULL);
+    if (status == OSP_ERROR_MEMORY)
+        OSP_FAIL_MEMORY(err);
+    bool fits = !status;
+    for (int32_t i = 0; i < output_count; i++) {
+        osp_value *dst = graph->values + outputs[i];
+        fits &= dst->dtype == types[i].dtype && osp_shape_equal(&dst->shape, &types[i].shape);
+        dst->dtype = types[i].dtype;
+        dst->shape = types[i].shape;
+    }
+    if (!fits || (options && options->accepts && !options->accepts(options->user, graph, &node)))
+        return OSP_OK;
+    *made = osp_graph_insert_node(graph, graph->node_count, node.op, name, inputs, count, outputs,
+                                  output_count, node.attrs);
+    if (!*made)
+        OSP_FAIL_MEMORY(err);
+    return OSP_OK;
+}
+
 osp_vid osp_edit_value(osp_graph *graph, osp_dtype dtype, const osp_shape *shape)
 {
     return osp_graph_add_value(graph, "", dtype, shape);

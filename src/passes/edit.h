@@ -29,6 +29,12 @@ osp_status osp_edit_become(osp_graph *graph, osp_node *node, const char *domain,
 osp_status osp_edit_try(osp_graph *graph, const osp_pass_options *options, osp_node *node,
                         const char *domain, const char *type, const osp_vid *inputs, int32_t count,
                         const void *attrs, bool *done, osp_error *err);
+// Appends a node that makes these values, which have types and shapes, if it infers to just those and
+// the backend accepts it. *made NULL: it was not appended.
+osp_status osp_edit_offer(osp_graph *graph, const osp_pass_options *options, const char *domain,
+                          const char *type, const char *name, const osp_vid *inputs, int32_t count,
+                          const osp_vid *outputs, int32_t output_count, const void *attrs,
+                          osp_node **made, osp_error *err);
 // A new value of a type and shape; NO_VALUE: no memory.
 osp_vid osp_edit_value(osp_graph *graph, osp_dtype dtype, const osp_shape *shape);
 // Appends a node with one input and one new output like the input; returns the output.

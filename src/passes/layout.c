@@ -6,7 +6,7 @@
 // Convolutions, pooling and resizing ask for it; elementwise nodes, Concat, Split, Slice and Pad
 // follow their inputs; everything else, and graph inputs and outputs, stay plain. Nodes are visited
 // in order; a value that is wanted the other way gets one Reorder, which all its readers share.
-// A Transpose may read either layout. Whether a node can work so is asked of the backend.
+// A Transpose and a BoxHead may read either layout. Whether a node can work so is asked of the backend.
 #include <string.h>
 
 #include "ops/move.h"
@@ -39,9 +39,9 @@ typedef enum manner { PLAIN, ASKS, FOLLOWS } manner;
 
 static manner manner_of(const osp_graph *g, const osp_node *node)
 {
-    static const char *const asks[] = {"Conv",    "FusedConv",   "ConvTranspose",
-                                       "MaxPool", "AveragePool", "GlobalAveragePool",
-                                       "Resize",  "Upsample",    NULL};
+    static const char *const asks[] = {
+        "Conv",   "FusedConv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool",
+        "Resize", "Upsample",  "MaxPools",      NULL};
     static const char *const follows[] = {
         "Relu", "LeakyRelu", "Sigmoid", "Exp",         "Log",       "Sqrt", "Erf",  "Tanh",
         "Sin",  "Cos",       "Floor",   "HardSigmoid", "HardSwish", "Gelu", "Clip", "Silu",
@@ -184,10 +184,16 @@ static osp_status turn(pass *p, size_t at, bool planes)
     return OSP_OK;
 }
 
+// Works on any strides, and what it makes is no image.
+static bool reads_any(const osp_node *node)
+{
+    return osp_node_is(node, "Transpose") || (node->op && !strcmp(node->type, "BoxHead"));
+}
+
 static osp_status stay_plain(pass *p, size_t at)
 {
     osp_graph *g = p->graph;
-    if (osp_node_is(g->nodes + at, "Transpose"))  // reads any strides
+    if (reads_any(g->nodes + at))
         return OSP_OK;
     for (int32_t i = 0; i < g->nodes[at].input_count; i++) {
         const osp_vid in = g->nodes[at].inputs[i];

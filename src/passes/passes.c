@@ -13,10 +13,13 @@ const osp_pass osp_passes[] = {
     {"recompose", CPU | CUDA, osp_pass_recompose},
     {"attention", CPU | CUDA, osp_pass_attention},
     {"expectation", CPU | CUDA, osp_pass_expectation},
+    {"box_head", CPU | CUDA, osp_pass_box_head},
+    {"max_pools", CPU | CUDA, osp_pass_max_pools},
     {"transposes", CPU | CUDA, osp_pass_transposes},
     {"fuse_conv", CPU | CUDA, osp_pass_fuse_conv},
     {"views", CPU | CUDA, osp_pass_views},
     {"layout", CPU | CUDA, osp_pass_layout},
+    {"rounding", CPU | CUDA, osp_pass_rounding},
 };
 const size_t osp_pass_count = sizeof osp_passes / sizeof osp_passes[0];
 

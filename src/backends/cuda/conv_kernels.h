@@ -17,9 +17,10 @@ typedef struct osp_conv_args {
     void *dst;
     const void
         *taps;  // mma: by chunk of 8 channels {elements from the pixel's first tap, its index}
+                // stem: osp_stem_pair, 8 a step
     int32_t n, ic, ih, iw, oh, ow, oc, kh, kw, sh, sw, ph, pw;
     int32_t src_pitch, dst_pitch, add_pitch;
-    int32_t k_chunks;  // mma, direct: of 8 along K, padded; stem: floats in a row of weights
+    int32_t k_chunks;  // mma, direct: of 8 along K, padded; stem: steps of 16 along K
     int32_t pixels;    // n * oh * ow
     int32_t act;       // osp_act
     float alpha, beta;
@@ -29,10 +30,20 @@ typedef struct osp_conv_args {
 enum {
     OSP_CONV_MAX_TAPS = 31,  // one bit each, and one that is never set
     OSP_CONV_NO_TAP = 31,
-    OSP_STEM_PIXELS = 128,  // of a block
-    OSP_STEM_OC = 16,       // channels out of a thread
+    OSP_STEM_SUMS = 8,  // blocks of 16 pixels of a row by 8 channels that a warp makes
+    OSP_STEM_ROWS = 4,  // warps of a block, one row each
+    // Of FP16 and then of float32 planes; of any rows and then of even ones at stride 2; of 16 and
+    // then of 32 channels out at a time.
+    OSP_STEM_KERNELS = 8,
     OSP_DEPTHWISE_THREADS = 256
 };
+
+// Two neighbours in a row of the window: the source's channel, where they are from the pixel's first
+// row and column, and which of them count (16 bits each; none: the pair is padding).
+typedef struct osp_stem_pair {
+    int32_t channel, y, x;
+    uint32_t mask;
+} osp_stem_pair;
 
 // Implicit matrix product: rows of pixels by channels out.
 typedef struct osp_conv_mma {
@@ -81,9 +92,9 @@ OSP_CONV_MMA_ROWS(X)
 OSP_CONV_DIRECT_ROWS(X)
 #undef X
 
-// From planes of few channels (images). Weights [ic * kh * kw][oc padded to 16] in float32.
-// One thread for 16 channels of a pixel: grid over pixels and groups of 16 channels out.
-extern const osp_gpu_kernel osp_kernel_conv_stem;
+// From planes of few channels (images). Weights by lane, as matrix instructions take them: [groups of
+// channels][k_chunks][blocks of 8 of the group][32 lanes][4]. Grid over columns, rows, images.
+extern const osp_gpu_kernel osp_kernel_conv_stem[OSP_STEM_KERNELS];
 // One channel in and out of each group. Weights [kh * kw][oc]; one thread for 8 channels of a pixel.
 extern const osp_gpu_kernel osp_kernel_conv_depthwise;
 

@@ -1,66 +1,8 @@
-// Convolutions that memory bounds: the stem, which reads the planes of an image, and depthwise ones.
-// Neither has enough products for matrix instructions to matter.
+// Depthwise convolutions, which memory bounds: there are too few products for matrix instructions to
+// matter.
 #include "backends/cuda/conv_device.cuh"
 
 namespace {
-
-constexpr int STEM_OC = OSP_STEM_OC;
-
-// Neighbouring threads are neighbouring pixels of a row: loads of a plane are whole lines. The
-// weights are read by all threads at once, from shared memory.
-__global__ void __launch_bounds__(OSP_STEM_PIXELS)
-    stem(const __grid_constant__ osp_conv_args p)
-{
-    OSP_DYNAMIC_SHARED(float, weights);
-    const int ic = p.ic, taps = p.kh * p.kw * ic, first = blockIdx.y * STEM_OC;
-    for (int i = threadIdx.x; i < taps * STEM_OC; i += OSP_STEM_PIXELS)
-        weights[i] = static_cast<const float *>(p.weights)[i / STEM_OC * p.k_chunks + first +
-                                                           i % STEM_OC];
-    __syncthreads();
-    const int pixel = blockIdx.x * OSP_STEM_PIXELS + threadIdx.x;
-    if (pixel >= p.pixels)
-        return;
-    const int image = p.oh * p.ow, n = pixel / image, at = pixel - n * image;
-    const int oy = at / p.ow, ox = at - oy * p.ow;
-    const int iy0 = oy * p.sh - p.ph, ix0 = ox * p.sw - p.pw;
-    float sums[STEM_OC];
-#pragma unroll
-    for (int o = 0; o < STEM_OC; o++)
-        sums[o] = p.bias[first + o];
-    int tap = 0;
-    for (int c = 0; c < ic; c++) {
-        const __half *plane = static_cast<const __half *>(p.src) + (int64_t)(n * ic + c) * p.ih * p.iw;
-        for (int y = 0; y < p.kh; y++)
-            for (int x = 0; x < p.kw; x++, tap++) {
-                const int iy = iy0 + y, ix = ix0 + x;
-                const bool inside = (unsigned)iy < (unsigned)p.ih && (unsigned)ix < (unsigned)p.iw;
-                const float v = inside ? __half2float(plane[(int64_t)iy * p.iw + ix]) : 0.0f;
-                const float4 *w = reinterpret_cast<const float4 *>(weights + tap * STEM_OC);
-#pragma unroll
-                for (int o = 0; o < STEM_OC / 4; o++) {
-                    const float4 f = w[o];
-                    sums[o * 4] = fmaf(v, f.x, sums[o * 4]);
-                    sums[o * 4 + 1] = fmaf(v, f.y, sums[o * 4 + 1]);
-                    sums[o * 4 + 2] = fmaf(v, f.z, sums[o * 4 + 2]);
-                    sums[o * 4 + 3] = fmaf(v, f.w, sums[o * 4 + 3]);
-                }
-            }
-    }
-#pragma unroll
-    for (int o = 0; o < STEM_OC; o += 8) {
-        if (first + o >= p.oc)
-            break;
-        __half2 out[4];
-#pragma unroll
-        for (int k = 0; k < 4; k++) {
-            const float2 add = residual2(p, true, (int64_t)pixel * p.add_pitch + first + o + k * 2);
-            out[k] = __floats2half2_rn(finish(p, sums[o + k * 2], add.x),
-                                       finish(p, sums[o + k * 2 + 1], add.y));
-        }
-        *reinterpret_cast<uint4 *>(static_cast<__half *>(p.dst) + (int64_t)pixel * p.dst_pitch +
-                                   first + o) = *reinterpret_cast<const uint4 *>(out);
-    }
-}
 
 // Eight channels of one pixel a thread; the window's lines stay in the first cache.
 __global__ void __launch_bounds__(OSP_DEPTHWISE_THREADS)
@@ -110,7 +52,6 @@ __global__ void __launch_bounds__(OSP_DEPTHWISE_THREADS)
 }  // namespace
 
 extern "C" {
-const osp_gpu_kernel osp_kernel_conv_stem = {"conv_stem", reinterpret_cast<const void *>(stem)};
 const osp_gpu_kernel osp_kernel_conv_depthwise = {"conv_depthwise",
                                                   reinterpret_cast<const void *>(depthwise)};
 }

@@ -30,13 +30,9 @@ static int64_t up(int64_t n, int64_t step)
 
 // ---- What all of them refuse --------------------------------------------------------------------
 
-static const char *refuse_common(const osp_problem *p, osp_conv_problem *c)
+static const char *refuse_numbers(const osp_conv_problem *c)
 {
-    const char *why = osp_conv_problem_of(p, c);
-    if (why)
-        return why;
-    if (c->src->dtype != OSP_DTYPE_FLOAT16 || c->dst->dtype != OSP_DTYPE_FLOAT16 ||
-        c->weights->dtype != OSP_DTYPE_FLOAT16)
+    if (c->dst->dtype != OSP_DTYPE_FLOAT16 || c->weights->dtype != OSP_DTYPE_FLOAT16)
         return "not FP16";
     if (c->dst->layout != OSP_LAYOUT_CHANNELS_LAST)
         return "the destination is not channels last";
@@ -54,6 +50,11 @@ static const char *refuse_common(const osp_problem *p, osp_conv_problem *c)
     return NULL;
 }
 
+static const char *refuse_common(const osp_problem *p, osp_conv_problem *c)
+{
+    const char *why = osp_conv_problem_of(p, c);
+    return why ? why : refuse_numbers(c);
+}
 static const char *refuse_channels_last(const osp_problem *p, osp_conv_problem *c)
 {
     const char *why = refuse_common(p, c);
@@ -117,9 +118,9 @@ static uint32_t persistent_blocks(const conv *s, const osp_gpu *gpu)
     return (uint32_t)((s->tiles + rounds - 1) / rounds);
 }
 
-static osp_status launch(const osp_problem *p, void *state, const osp_launch *l, osp_error *err)
+static osp_status launch_kernel(const osp_problem *p, const conv *s, const osp_gpu_kernel *kernel,
+                                const osp_launch *l, osp_error *err)
 {
-    const conv *s = state;
     osp_conv_args args = s->args;
     osp_gpu_shape shape = s->shape;
     if (s->tiles)
@@ -131,7 +132,13 @@ static osp_status launch(const osp_problem *p, void *state, const osp_launch *l,
     args.taps = packed + s->taps_at;
     args.add = p->src_count > 3 ? l->src[3] : NULL;
     args.dst = l->dst[0];
-    return osp_gpu_launch(l->gpu, s->kernel, &shape, &args, sizeof args, l->stream, err);
+    return osp_gpu_launch(l->gpu, kernel, &shape, &args, sizeof args, l->stream, err);
+}
+
+static osp_status launch(const osp_problem *p, void *state, const osp_launch *l, osp_error *err)
+{
+    const conv *s = state;
+    return launch_kernel(p, s, s->kernel, l, err);
 }
 
 static void pack_bias(const osp_problem *p, const void *const *src, float *out, int64_t oc)
@@ -297,18 +304,48 @@ const osp_tactic osp_cuda_conv_direct[] = {
 
 // ---- Bound by memory ----------------------------------------------------------------------------
 
+// The stem: pairs of neighbours in the rows of a window, 8 a step, of which a lane has two.
+
+enum { STEM_PACK_VERSION = 2, STEM_PAIRS = 8, STEM_LANES = 32 };
+
+// Columns of a row of the window, with the ones before it and behind that make pairs whole. A row
+// that is read in wide loads begins at an even column of the source, for every pixel.
+typedef struct stem_row {
+    bool wide;
+    int64_t before, pairs;
+} stem_row;
+
+static stem_row stem_row_of(const osp_conv_problem *c)
+{
+    const osp_window *w = c->attrs->window + 1;
+    stem_row r = {.wide = w->stride == 2 && c->src->shape.dims[3] % 2 == 0};
+    r.before = r.wide ? w->pad_begin % 2 : 0;
+    r.pairs = (r.before + w->size + 1) / 2;
+    return r;
+}
+
 static const char *refuse_stem(const osp_problem *p)
 {
     osp_conv_problem c;
-    const char *why = refuse_common(p, &c);
+    const char *why = osp_conv_problem_rounding(p, &c);
+    if (!why)
+        why = refuse_numbers(&c);
     if (why)
         return why;
     if (c.src->layout != OSP_LAYOUT_PLAIN || !osp_operand_dense(c.src))
         return "the source is not dense planes";
+    if (c.src->dtype != OSP_DTYPE_FLOAT16 && c.src->dtype != OSP_DTYPE_FLOAT32)
+        return "the source is neither FP32 nor FP16";
     if (c.attrs->group != 1)
         return "grouped";
     const int64_t taps = c.attrs->window[0].size * c.attrs->window[1].size;
-    return c.src->shape.dims[1] * taps > 256 ? "too many channels for the stem" : NULL;
+    if (c.src->shape.dims[1] * taps > 256)
+        return "too many channels for the stem";
+    return c.dst->shape.dims[0] > 65535 || c.dst->shape.dims[2] > 65535 * OSP_STEM_ROWS ? "too "
+                                                                                          "many "
+                                                                                          "images "
+                                                                                          "or rows"
+                                                                                        : NULL;
 }
 
 static osp_status prepare_stem(const osp_problem *p, osp_context *ctx, int32_t threads,
@@ -319,20 +356,43 @@ static osp_status prepare_stem(const osp_problem *p, osp_context *ctx, int32_t t
     osp_conv_problem c;
     OSP_TRY(make(p, ctx, &s, &c, err));
     osp_conv_args *a = &s->args;
-    const int64_t taps = (int64_t)a->ic * a->kh * a->kw;
-    s->rows = up(a->oc, OSP_STEM_OC);
-    a->k_chunks = (int32_t)s->rows;
-    s->bias_at = aligned((size_t)(taps * s->rows) * sizeof(float));
-    s->taps_at = 0;
-    sizes->packed_bytes = s->bias_at + aligned((size_t)s->rows * sizeof(float));
-    s->kernel = &osp_kernel_conv_stem;
-    s->shape = (osp_gpu_shape){
-        .grid = {(uint32_t)((a->pixels + OSP_STEM_PIXELS - 1) / OSP_STEM_PIXELS),
-                 (uint32_t)(s->rows / OSP_STEM_OC)},
-        .block = {OSP_STEM_PIXELS},
-        .shared_bytes = (uint32_t)((size_t)taps * OSP_STEM_OC * sizeof(float))};
+    const stem_row row = stem_row_of(&c);
+    const bool many = a->oc > 16;
+    a->pw += (int32_t)row.before;
+    a->k_chunks = (int32_t)(up(a->ic * a->kh * row.pairs, STEM_PAIRS) / STEM_PAIRS);
+    s->rows = up(a->oc, many ? 32 : 16);
+    s->bias_at = aligned((size_t)(s->rows * a->k_chunks * STEM_PAIRS) * 2 * sizeof(uint16_t));
+    s->taps_at = s->bias_at + aligned((size_t)s->rows * sizeof(float));
+    sizes->packed_bytes = s->taps_at +
+                          aligned((size_t)(a->k_chunks * STEM_PAIRS) * sizeof(osp_stem_pair));
+    s->kernel = osp_kernel_conv_stem + (c.src->dtype == OSP_DTYPE_FLOAT32 ? 4 : 0) +
+                (row.wide ? 2 : 0) + many;
+    const int64_t pixels = OSP_STEM_SUMS / (many ? 4 : 2) * 16;
+    s->shape = (osp_gpu_shape){.grid = {(uint32_t)(up(a->ow, pixels) / pixels),
+                                        (uint32_t)(up(a->oh, OSP_STEM_ROWS) / OSP_STEM_ROWS),
+                                        (uint32_t)a->n},
+                               .block = {32 * OSP_STEM_ROWS}};
     *state = s;
     return OSP_OK;
+}
+
+static osp_status launch_stem(const osp_problem *p, void *state, const osp_launch *l,
+                              osp_error *err)
+{
+    const conv *s = state;
+    const bool wide = (s->kernel - osp_kernel_conv_stem) / 2 % 2 != 0;
+    const bool aligned_too = osp_cuda_aligned(l->src[0], 2 * osp_dtype_bytes(p->src->dtype));
+    return launch_kernel(p, s, wide && !aligned_too ? s->kernel - 2 : s->kernel, l, err);
+}
+
+// A weight of the pair's half, or zero where the pair has none.
+static uint16_t stem_weight(const osp_conv_args *a, const uint16_t *weights, int64_t channel,
+                            const osp_stem_pair *pair, int64_t half, int64_t before)
+{
+    if (channel >= a->oc || !(pair->mask >> (16 * half) & 1))
+        return 0;
+    return weights[((channel * a->ic + pair->channel) * a->kh + pair->y) * a->kw + pair->x + half -
+                   before];
 }
 
 static osp_status pack_stem(const osp_problem *p, void *state, const void *const *src, void *packed,
@@ -341,12 +401,30 @@ static osp_status pack_stem(const osp_problem *p, void *state, const void *const
     (void)err;
     const conv *s = state;
     const osp_conv_args *a = &s->args;
-    const int64_t taps = (int64_t)a->ic * a->kh * a->kw;
-    const uint16_t *weights = src[1];
-    float *to = packed;
-    for (int64_t o = 0; o < a->oc; o++)
-        for (int64_t t = 0; t < taps; t++)
-            to[t * s->rows + o] = osp_half_to_float(weights[o * taps + t]);
+    osp_conv_problem c;
+    osp_conv_problem_rounding(p, &c);
+    const stem_row row = stem_row_of(&c);
+    osp_stem_pair *pairs = (osp_stem_pair *)(void *)((char *)packed + s->taps_at);
+    const int64_t count = a->ic * a->kh * row.pairs, all = (int64_t)a->k_chunks * STEM_PAIRS;
+    for (int64_t i = 0; i < count; i++) {  // the others stay zero
+        const int64_t x = i % row.pairs * 2, first = x - row.before;
+        pairs[i] = (osp_stem_pair){.channel = (int32_t)(i / row.pairs / a->kh),
+                                   .y = (int32_t)(i / row.pairs % a->kh),
+                                   .x = (int32_t)x,
+                                   .mask = (first >= 0 && first < a->kw ? 0xffffu : 0) |
+                                           (first + 1 >= 0 && first + 1 < a->kw ? 0xffff0000u : 0)};
+    }
+    // Block j of 8 columns of a group: column n is channel n / 2 * 2 * blocks + 2 * j + n % 2.
+    const int64_t blocks = a->oc > 16 ? 4 : 2;
+    uint16_t *to = packed;
+    for (int64_t group = 0; group < s->rows / (blocks * 8); group++)
+        for (int64_t k = 0; k < all / STEM_PAIRS; k++)
+            for (int64_t i = 0; i < blocks * STEM_LANES * 4; i++) {
+                const int64_t j = i / 4 / STEM_LANES, lane = i / 4 % STEM_LANES, n = lane / 4;
+                const int64_t channel = group * blocks * 8 + n / 2 * 2 * blocks + 2 * j + n % 2;
+                const osp_stem_pair *pair = pairs + k * STEM_PAIRS + i % 4 / 2 * 4 + lane % 4;
+                *to++ = stem_weight(a, src[1], channel, pair, i % 2, row.before);
+            }
     pack_bias(p, src, (float *)(void *)((char *)packed + s->bias_at), a->oc);
     return OSP_OK;
 }
@@ -398,11 +476,11 @@ static osp_status pack_depthwise(const osp_problem *p, void *state, const void *
 }
 
 const osp_tactic osp_cuda_conv_stem = {.name = "stem",
-                                       .pack_version = PACK_VERSION,
+                                       .pack_version = STEM_PACK_VERSION,
                                        .refuse = refuse_stem,
                                        .prepare = prepare_stem,
                                        .pack = pack_stem,
-                                       .launch = launch,
+                                       .launch = launch_stem,
                                        .release = release};
 
 const osp_tactic osp_cuda_conv_depthwise = {.name = "depthwise",

@@ -72,7 +72,8 @@ extern const osp_tactic osp_cuda_move, osp_cuda_pad, osp_cuda_range, osp_cuda_co
     osp_cuda_point, osp_cuda_where, osp_cuda_batch_norm, osp_cuda_softmax, osp_cuda_reduce,
     osp_cuda_layer_norm, osp_cuda_topk, osp_cuda_gather, osp_cuda_scatter, osp_cuda_product,
     osp_cuda_einsum, osp_cuda_attention, osp_cuda_attention_flash, osp_cuda_attention_tile,
-    osp_cuda_pool, osp_cuda_conv_plain, osp_cuda_resize, osp_cuda_resize_nearest, osp_cuda_sample;
+    osp_cuda_pool, osp_cuda_pools, osp_cuda_expectation, osp_cuda_box_head, osp_cuda_conv_plain,
+    osp_cuda_resize, osp_cuda_resize_nearest, osp_cuda_sample;
 
 // Most shared memory of a block on the largest architecture (sm_90). What a smaller one refuses to
 // launch is passed over when tactics are timed.

@@ -168,6 +168,45 @@ extern const osp_gpu_kernel osp_cuda_k_softmax[4];  // float32, float16
 extern const osp_gpu_kernel osp_cuda_k_reduce[6];
 extern const osp_gpu_kernel osp_cuda_k_layer_norm[1];  // ROWS only
 
+// ---- boxes.cu -----------------------------------------------------------------------------------
+
+typedef struct osp_cuda_expectation_args {
+    float *dst;
+    const void *src;
+    const float *weights;
+    osp_cuda_walk lines;  // dst, src
+    int64_t step;         // of src along a line
+    int32_t count;
+} osp_cuda_expectation_args;
+extern const osp_gpu_kernel osp_cuda_k_expectation[2];  // of float32, of float16
+
+// Steps of maps from image to image, pixel to pixel, channel to channel.
+typedef struct osp_cuda_map {
+    const void *data;
+    int64_t image, pixel, channel;
+} osp_cuda_map;
+
+typedef struct osp_cuda_box_level {
+    osp_cuda_map sides, classes;
+    int32_t first, pixels;  // among all
+    int32_t block;          // its first one
+} osp_cuda_box_level;
+
+// A block for 32 pixels of a level. threadIdx.x: the pixel; threadIdx.y goes over the jobs: the boxes
+// of either axis, then OSP_HEAD_CLASSES classes each.
+enum { OSP_HEAD_LEVELS = 8, OSP_HEAD_PIXELS = 32, OSP_HEAD_CLASSES = 16, OSP_HEAD_BINS = 16 };
+typedef struct osp_cuda_box_head_args {
+    float *dst;
+    const float *places, *strides, *weights;  // weights NULL: distances are given
+    osp_cuda_box_level level[OSP_HEAD_LEVELS];
+    int64_t dst_image, dst_row;
+    int32_t levels, all, classes, bins;
+    int32_t corners;                   // boxes are two corners
+    int32_t wide_sides, wide_classes;  // 16-byte loads along channels; sides: of OSP_HEAD_BINS bins
+} osp_cuda_box_head_args;
+// Distances in float32, float16, each with classes in float32, float16.
+extern const osp_gpu_kernel osp_cuda_k_box_head[4];
+
 // ---- topk.cu ------------------------------------------------------------------------------------
 
 enum { OSP_TOPK_THREADS = 1024, OSP_TOPK_SHARED = 2048 };  // pairs that are sorted in shared memory
@@ -308,6 +347,17 @@ typedef struct osp_cuda_pool_args {
 } osp_cuda_pool_args;
 enum { OSP_POOL_F32, OSP_POOL_F32X4, OSP_POOL_F16, OSP_POOL_F16X8, OSP_POOL_BYTE };
 extern const osp_gpu_kernel osp_cuda_k_pool[5];
+
+// Three pools in a row of windows of OSP_POOLS_SIZE, channels last. A block makes a square of all three
+// results for as many channels as 16 bytes hold.
+enum { OSP_POOLS_SIZE = 5, OSP_POOLS_TILE = 20, OSP_POOLS_THREADS = 256 };
+typedef struct osp_cuda_pools_args {
+    void *dst[3];  // NULL: not wanted
+    const void *src;
+    int64_t src_image, src_pixel, dst_image[3], dst_pixel[3];
+    int32_t height, width, tiles_x;
+} osp_cuda_pools_args;
+extern const osp_gpu_kernel osp_cuda_k_pools[2];  // of float32, of float16
 
 // Pixels are n, z, y, x; sums run over taps and channels of the group, whichever is `inner` fastest.
 typedef struct osp_cuda_conv_args {

@@ -64,6 +64,12 @@ const osp_gpu_kernel osp_cuda_k_batch_norm[1] = {{"batch_norm", 0}};
 const osp_gpu_kernel osp_cuda_k_resize[2] = {{"resize", 0}, {"resize_exact", 0}};
 const osp_gpu_kernel osp_cuda_k_sample[1] = {{"sample", 0}};
 const osp_gpu_kernel osp_cuda_k_topk[1] = {{"topk", 0}};
+const osp_gpu_kernel osp_cuda_k_pools[2] = {{"pools_f32", 0}, {"pools_f16", 0}};
+const osp_gpu_kernel osp_cuda_k_expectation[2] = {{"expectation_f32", 0}, {"expectation_f16", 0}};
+const osp_gpu_kernel osp_cuda_k_box_head[4] = {{"box_head_f32_f32", 0},
+                                               {"box_head_f32_f16", 0},
+                                               {"box_head_f16_f32", 0},
+                                               {"box_head_f16_f16", 0}};
 const osp_gpu_kernel osp_cuda_k_pool[5] = {{"pool_f32", 0},
                                            {"pool_f32x4", 0},
                                            {"pool_f16", 0},
@@ -80,5 +86,8 @@ OSP_CONV_MMA_ROWS(X)
         "direct", IC, BN, TH, TW, S, WM * WN * 32, 1, {"conv_direct", 0}};
 OSP_CONV_DIRECT_ROWS(X)
 #undef X
-const osp_gpu_kernel osp_kernel_conv_stem = {"conv_stem", 0};
+const osp_gpu_kernel osp_kernel_conv_stem[OSP_STEM_KERNELS] = {
+    {"conv_stem_f16_16", 0},   {"conv_stem_f16_32", 0},  {"conv_stem_f16x2_16", 0},
+    {"conv_stem_f16x2_32", 0}, {"conv_stem_f32_16", 0},  {"conv_stem_f32_32", 0},
+    {"conv_stem_f32x2_16", 0}, {"conv_stem_f32x2_32", 0}};
 const osp_gpu_kernel osp_kernel_conv_depthwise = {"conv_depthwise", 0};

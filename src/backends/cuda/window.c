@@ -163,6 +163,82 @@ const osp_tactic osp_cuda_pool = {.name = "pool",
                                   .launch = launch_pool,
                                   .release = osp_cuda_release};
 
+// ---- MaxPools -----------------------------------------------------------------------------------
+
+typedef struct pools {
+    osp_cuda_pools_args args;
+    osp_gpu_shape shape;
+} pools;
+
+static const char *refuse_pools(const osp_problem *p)
+{
+    if (((const osp_max_pools_attrs *)p->attrs)->size != OSP_POOLS_SIZE)
+        return "another size of windows";
+    if (!osp_cuda_is_float(p->src))
+        return "neither FP32 nor FP16";
+    const char *why = osp_cuda_refuse(p);
+    if (why)
+        return why;
+    const int64_t unit = 16 / (int64_t)osp_dtype_bytes(p->src->dtype);
+    for (int32_t i = 0; i <= OSP_MAX_POOLS; i++) {
+        const osp_operand *o = i ? p->dst + i - 1 : p->src;
+        if (o->dtype && (o->layout != OSP_LAYOUT_CHANNELS_LAST || o->pitch % unit))
+            return "not channels last in whole 16 bytes";
+    }
+    const osp_shape *s = &p->src->shape;
+    if (s->dims[1] % unit)
+        return "not channels last in whole 16 bytes";
+    return s->dims[0] > 65535 || s->dims[1] / unit > 65535 ? "too many images or channels" : NULL;
+}
+
+static osp_status prepare_pools(const osp_problem *p, osp_context *ctx, int32_t threads,
+                                void **state, osp_tactic_sizes *sizes, osp_error *err)
+{
+    (void)threads;
+    (void)sizes;
+    OSP_TRY(osp_cuda_state(ctx, sizeof(pools), state, err));
+    pools *s = *state;
+    const osp_shape *shape = &p->src->shape;
+    const int64_t pixels = shape->dims[2] * shape->dims[3];
+    const int64_t rows = (shape->dims[2] + OSP_POOLS_TILE - 1) / OSP_POOLS_TILE;
+    const int64_t columns = (shape->dims[3] + OSP_POOLS_TILE - 1) / OSP_POOLS_TILE;
+    const int64_t unit = 16 / (int64_t)osp_dtype_bytes(p->src->dtype);
+    s->args = (osp_cuda_pools_args){.src_image = pixels * p->src->pitch,
+                                    .src_pixel = p->src->pitch,
+                                    .height = (int32_t)shape->dims[2],
+                                    .width = (int32_t)shape->dims[3],
+                                    .tiles_x = (int32_t)columns};
+    for (int32_t i = 0; i < OSP_MAX_POOLS; i++) {
+        s->args.dst_image[i] = pixels * p->dst[i].pitch;
+        s->args.dst_pixel[i] = p->dst[i].pitch;
+    }
+    s->shape = (osp_gpu_shape){.grid = {(uint32_t)(rows * columns),
+                                        (uint32_t)(shape->dims[1] / unit),
+                                        (uint32_t)shape->dims[0]},
+                               .block = {OSP_POOLS_THREADS}};
+    return OSP_OK;
+}
+
+static osp_status launch_pools(const osp_problem *p, void *state, const osp_launch *l,
+                               osp_error *err)
+{
+    const pools *s = state;
+    osp_cuda_pools_args a = s->args;
+    if (osp_operand_count(p->src) == 0)
+        return OSP_OK;
+    a.src = l->src[0];
+    for (int32_t i = 0; i < OSP_MAX_POOLS; i++)
+        a.dst[i] = p->dst[i].dtype ? l->dst[i] : NULL;
+    return osp_gpu_launch(l->gpu, osp_cuda_k_pools + (p->src->dtype == OSP_DTYPE_FLOAT16),
+                          &s->shape, &a, sizeof a, l->stream, err);
+}
+
+const osp_tactic osp_cuda_pools = {.name = "pools",
+                                   .refuse = refuse_pools,
+                                   .prepare = prepare_pools,
+                                   .launch = launch_pools,
+                                   .release = osp_cuda_release};
+
 // ---- Conv, FusedConv, ConvTranspose -------------------------------------------------------------
 
 // All three attribute structs start with that of Conv.
