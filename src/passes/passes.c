@@ -16,6 +16,7 @@ const osp_pass osp_passes[] = {
     {"transposes", CPU | CUDA, osp_pass_transposes},
     {"fuse_conv", CPU | CUDA, osp_pass_fuse_conv},
     {"views", CPU | CUDA, osp_pass_views},
+    {"siblings", CUDA, osp_pass_siblings},
     {"layout", CPU | CUDA, osp_pass_layout},
 };
 const size_t osp_pass_count = sizeof osp_passes / sizeof osp_passes[0];

@@ -437,6 +437,7 @@ GOLDEN(expectation)
 GOLDEN(transposes)
 GOLDEN(fuse_conv)
 GOLDEN(views)
+GOLDEN(siblings)
 GOLDEN(layout)
 
 int main(void)
@@ -445,7 +446,7 @@ int main(void)
         cmocka_unit_test(fold),       cmocka_unit_test(batch_norm), cmocka_unit_test(identity),
         cmocka_unit_test(recompose),  cmocka_unit_test(attention),  cmocka_unit_test(expectation),
         cmocka_unit_test(transposes), cmocka_unit_test(fuse_conv),  cmocka_unit_test(views),
-        cmocka_unit_test(layout),
+        cmocka_unit_test(siblings),   cmocka_unit_test(layout),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
