@@ -47,6 +47,8 @@ static int enqueue(fake_gpu *fake, void *stream, const op *o)
         return 0;
     }
     recording *r = s->into;
+    if (r->spoilt)
+        return CAPTURE_INVALIDATED;
     if (r->count == r->capacity) {
         const size_t capacity = r->capacity ? 2 * r->capacity : 16;
         op *grown = realloc(r->ops, capacity * sizeof *grown);
@@ -105,6 +107,13 @@ static int launch(void *user, const osp_gpu_kernel *kernel, const osp_gpu_shape 
                   const void *args, size_t args_bytes, void *stream)
 {
     FAKE;
+    const fake_stream *s = stream;
+    if (shape->overlap && fake->refuse_overlap) {
+        if (s && s->into)
+            s->into->spoilt = true;
+        return s && s->into ? CAPTURE_UNSUPPORTED : OSP_CUDA_NOT_SUPPORTED;
+    }
+    fake->overlaps += shape->overlap;
     for (int i = 0; i < fake->kernel_count; i++) {
         if (strcmp(fake->kernels[i].name, kernel->name) != 0)
             continue;
@@ -315,7 +324,12 @@ static int capture_end(void *user, void *stream, void **recorded)
         if (r->ops[i].kind == OP_RECORD)
             r->ops[i].event->into = NULL;
     *recorded = r;
-    return 0;
+    if (!r->spoilt)
+        return 0;
+    *recorded = NULL;
+    let_go(fake, &r->thing);
+    fake_recording_drop(r);
+    return CAPTURE_INVALIDATED;
 }
 
 void fake_recording_drop(recording *r)

@@ -10,7 +10,7 @@
 
 namespace {
 
-using osp::multiply;
+using namespace osp;
 
 __device__ __forceinline__ uint32_t shared_address(const void *p)
 {
@@ -22,6 +22,18 @@ __device__ __forceinline__ void copy16(uint32_t to, const void *from, bool valid
 {
     const int bytes = valid ? 16 : 0;
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes));
+}
+
+// Ends a group of copies of this thread.
+__device__ __forceinline__ void commit_copies()
+{
+    asm volatile("cp.async.commit_group;");
+}
+
+// Until all groups but the last LEFT are there.
+template <int LEFT> __device__ __forceinline__ void wait_copies()
+{
+    asm volatile("cp.async.wait_group %0;" ::"n"(LEFT));
 }
 
 __device__ __forceinline__ void load_matrix4(uint32_t (&r)[4], uint32_t address)
@@ -66,7 +78,7 @@ __device__ __noinline__ float other_activation(int act, float x, float alpha, fl
     }
 }
 
-__device__ __forceinline__ float activate(const osp_conv_args &p, float x)
+__device__ __forceinline__ float conv_activate(const osp_conv_args &p, float x)
 {
     if (p.act == OSP_ACT_SILU)
         return silu(x);
@@ -76,7 +88,7 @@ __device__ __forceinline__ float activate(const osp_conv_args &p, float x)
 // The end of one element, bias included: activation and residual in their order.
 __device__ __forceinline__ float finish(const osp_conv_args &p, float x, float add)
 {
-    return p.add_first ? activate(p, x + add) : activate(p, x) + add;
+    return p.add_first ? conv_activate(p, x + add) : conv_activate(p, x) + add;
 }
 
 // Two neighbouring channels of one pixel at element `at` of the residual, or zeros.

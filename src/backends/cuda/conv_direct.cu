@@ -72,6 +72,7 @@ __global__ void __launch_bounds__(WARPS_M *WARPS_N * 32)
     const int warp_m = warp / WARPS_N, warp_n = warp % WARPS_N * NT * 8;
     __half *const staging =
         reinterpret_cast<__half *>(shared + 2 * D::HALO + D::WEIGHTS) + warp * 16 * D::OUT_PITCH;
+    follow();  // the weights are on their way
     fetch(blockIdx.x, 0);
     int buffer = 0;
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x, buffer ^= 1) {
@@ -155,7 +156,7 @@ __global__ void __launch_bounds__(WARPS_M *WARPS_N * 32)
         "direct " #IC "x" #BN " " #TH "x" #TW " s" #S, IC, BN, TH, TW, S, WM *WN * 32,             \
         direct_shape<IC, BN, TH, TW, S, WM, WN>::BYTES,                                            \
         {"conv_direct " #IC "x" #BN " s" #S,                                                       \
-         reinterpret_cast<const void *>(conv_direct<IC, BN, TH, TW, S, WM, WN>)}};
+         reinterpret_cast<const void *>(conv_direct<IC, BN, TH, TW, S, WM, WN>), true}};
 extern "C" {
 OSP_CONV_DIRECT_ROWS(X)
 }

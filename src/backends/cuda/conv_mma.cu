@@ -67,6 +67,7 @@ __global__ void __launch_bounds__(BM / WM * (BN / WN) * 32)
         b_to[i] = TILE_A + (r * CHUNKS + (col ^ ((r >> swizzle_shift) & (CHUNKS - 1)))) * 16;
     }
     const uint32_t shared_base = shared_address(shared);
+    follow();
     __syncthreads();
 
     const int k_tiles = p.k_chunks / CHUNKS;
@@ -161,7 +162,7 @@ __global__ void __launch_bounds__(BM / WM * (BN / WN) * 32)
     const osp_conv_mma OSP_CONV_MMA_NAME(BM, BN, BK, WM, WN, S) = {                                \
         "mma " #BM "x" #BN "x" #BK " s" #S, BM, BN, BK, S, BM / WM *(BN / WN) * 32,                \
         {"conv_mma " #BM "x" #BN "x" #BK,                                                          \
-         reinterpret_cast<const void *>(conv_mma<BM, BN, BK, WM, WN, S>)}};
+         reinterpret_cast<const void *>(conv_mma<BM, BN, BK, WM, WN, S>), true}};
 extern "C" {
 OSP_CONV_MMA_ROWS(X)
 }

@@ -16,6 +16,7 @@ __global__ void __launch_bounds__(OSP_STEM_PIXELS)
     for (int i = threadIdx.x; i < taps * STEM_OC; i += OSP_STEM_PIXELS)
         weights[i] = static_cast<const float *>(p.weights)[i / STEM_OC * p.k_chunks + first +
                                                            i % STEM_OC];
+    follow();
     __syncthreads();
     const int pixel = blockIdx.x * OSP_STEM_PIXELS + threadIdx.x;
     if (pixel >= p.pixels)
@@ -66,6 +67,7 @@ __global__ void __launch_bounds__(OSP_STEM_PIXELS)
 __global__ void __launch_bounds__(OSP_DEPTHWISE_THREADS)
     depthwise(const __grid_constant__ osp_conv_args p)
 {
+    follow();
     const int chunks = p.oc / 8;
     const int64_t i = (int64_t)blockIdx.x * OSP_DEPTHWISE_THREADS + threadIdx.x;
     if (i >= (int64_t)p.pixels * chunks)
@@ -110,7 +112,7 @@ __global__ void __launch_bounds__(OSP_DEPTHWISE_THREADS)
 }  // namespace
 
 extern "C" {
-const osp_gpu_kernel osp_kernel_conv_stem = {"conv_stem", reinterpret_cast<const void *>(stem)};
+const osp_gpu_kernel osp_kernel_conv_stem = {"conv_stem", reinterpret_cast<const void *>(stem), true};
 const osp_gpu_kernel osp_kernel_conv_depthwise = {"conv_depthwise",
-                                                  reinterpret_cast<const void *>(depthwise)};
+                                                  reinterpret_cast<const void *>(depthwise), true};
 }

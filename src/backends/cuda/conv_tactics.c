@@ -131,7 +131,7 @@ static osp_status launch(const osp_problem *p, void *state, const osp_launch *l,
     args.taps = packed + s->taps_at;
     args.add = p->src_count > 3 ? l->src[3] : NULL;
     args.dst = l->dst[0];
-    return osp_gpu_launch(l->gpu, s->kernel, &shape, &args, sizeof args, l->stream, err);
+    return osp_cuda_launch(l, s->kernel, &shape, &args, sizeof args, err);
 }
 
 static void pack_bias(const osp_problem *p, const void *const *src, float *out, int64_t oc)

@@ -3,6 +3,8 @@
 #include "backends/cuda/conv_kernels.h"
 #include "backends/cuda/kernels.h"
 
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"  // the rest is zero
+
 const osp_gpu_kernel osp_cuda_k_attention[2] = {{"attention_f32", 0}, {"attention_f16", 0}};
 const osp_gpu_kernel osp_cuda_k_attention_tile[1] = {{"attention_tile", 0}};
 const osp_gpu_kernel osp_cuda_k_attention_flash[9] = {
