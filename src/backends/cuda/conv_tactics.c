@@ -7,7 +7,8 @@
 #include "backends/cuda/cuda.h"
 #include "base/half.h"
 
-enum { PACK_VERSION = 1, PACKED_ALIGN = 256, CHUNK = 8 };
+// SPLIT_BLOCKS: where tiles of split sums are worth measuring: some six rounds on 132 SMs.
+enum { PACK_VERSION = 1, PACKED_ALIGN = 256, CHUNK = 8, SPLIT_BLOCKS = 800 };
 
 typedef struct conv {
     osp_conv_args args;
@@ -192,6 +193,10 @@ static const char *refuse_mma(const osp_problem *p, const osp_conv_mma *k)
         return "the window has too many taps";
     if (k->bn > CHUNK * 2 && k->bn >= 2 * c.dst->shape.dims[1])
         return "a tile for more channels";
+    const osp_shape *dst = &c.dst->shape;
+    const int64_t pixels = dst->dims[0] * dst->dims[2] * dst->dims[3];
+    if (k->kw > 1 && (pixels / k->bm + 1) * (dst->dims[1] / k->bn + 1) > SPLIT_BLOCKS)
+        return "enough blocks without a split of the sums";
     const int64_t chunks = up(taps * c.src->shape.dims[1] / CHUNK, k->bk / CHUNK);
     const int64_t bytes = (int64_t)k->stages * (k->bm + k->bn) * k->bk * 2 + chunks * 8;
     return bytes > OSP_CUDA_SHARED_BYTES ? "more taps than shared memory holds" : NULL;
@@ -282,8 +287,9 @@ OSP_CONV_DIRECT_ROWS(X)
 
 #define TACTIC_(NAME, CONFIG) TACTIC(NAME, CONFIG)
 const osp_tactic osp_cuda_conv_mma[] = {
-#define X(BM, BN, BK, WM, WN, S)                                                                   \
-    TACTIC_("mma " #BM "x" #BN "x" #BK " s" #S, OSP_CONV_MMA_NAME(BM, BN, BK, WM, WN, S)),
+#define X(BM, BN, BK, WM, WN, S, KW)                                                               \
+    TACTIC_("mma " #BM "x" #BN "x" #BK " s" #S " k" #KW,                                           \
+            OSP_CONV_MMA_NAME(BM, BN, BK, WM, WN, S, KW)),
     OSP_CONV_MMA_ROWS(X)
 #undef X
 };

@@ -72,9 +72,9 @@ const osp_gpu_kernel osp_cuda_k_pool[5] = {{"pool_f32", 0},
                                            {"pool_f16x8", 0},
                                            {"pool_byte", 0}};
 
-#define X(BM, BN, BK, WM, WN, S)                                                                   \
-    const osp_conv_mma OSP_CONV_MMA_NAME(BM, BN, BK, WM, WN, S) = {                                \
-        "mma", BM, BN, BK, S, BM / WM * (BN / WN) * 32, {"conv_mma", 0}};
+#define X(BM, BN, BK, WM, WN, S, KW)                                                               \
+    const osp_conv_mma OSP_CONV_MMA_NAME(BM, BN, BK, WM, WN, S, KW) = {                            \
+        "mma", BM, BN, BK, S, KW, BM / WM * (BN / WN) * KW * 32, {"conv_mma", 0}};
 OSP_CONV_MMA_ROWS(X)
 #undef X
 #define X(IC, BN, TH, TW, S, WM, WN)                                                               \
