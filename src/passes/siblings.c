@@ -13,7 +13,12 @@
 //                                                    q = Conv(p, Q')
 //
 // y is the front of z and p its back; they overlap in c. Q' is Q with its channels in the order of
-// this p. Each channel's sum is what it was: rows of weights change their place, none its numbers.
+// this p. The same serves a part of one convolution's split (C2PSA), which then comes last in it:
+//
+//     y = Conv(x, A);  a, c = Split(y)               y = Conv(x, A');  c, a = Split(y)
+//     p = Concat(a, u)                    =>         z = Concat(y, u);  p = Slice(z, a to the end)
+//
+// Each channel's sum is what it was: rows of weights change their place, none its numbers.
 #include <string.h>
 
 #include "ops/internal.h"
@@ -277,19 +282,14 @@ static osp_status join_convs(const pass *p, const group *parts, osp_vid *out)
     return OSP_OK;
 }
 
-static osp_status split_parts(const pass *p, const group *parts, osp_vid y)
+static osp_status split(const pass *p, osp_vid y, const osp_vid *parts, int32_t count)
 {
     static const osp_split_attrs attrs = {.axis = 1, .split = {.count = -1}};
-    osp_graph *g = p->graph;
-    osp_vid outputs[MOST_PARTS];
     int64_t sizes[MOST_PARTS];
-    for (int32_t i = 0; i < parts->count; i++) {
-        outputs[i] = g->nodes[parts->node[i]].outputs[0];
-        sizes[i] = channels(g, outputs[i]);
-        osp_graph_kill(g->nodes + parts->node[i]);
-    }
-    const osp_vid inputs[2] = {y, add_numbers(g, sizes, parts->count)};
-    return append(p, "Split", "split", inputs, 2, outputs, parts->count, &attrs);
+    for (int32_t i = 0; i < count; i++)
+        sizes[i] = channels(p->graph, parts[i]);
+    const osp_vid inputs[2] = {y, add_numbers(p->graph, sizes, count)};
+    return append(p, "Split", "split", inputs, 2, parts, count, &attrs);
 }
 
 // Makes z and p, and lets the convolution read p in its new order. `c`: the part in it.
@@ -337,9 +337,95 @@ static osp_status merge(const pass *p, const group *parts)
     OSP_TRY(join_convs(p, parts, &y));
     if (y == OSP_NO_VALUE)
         return OSP_OK;
-    const osp_vid last = p->graph->nodes[parts->node[parts->count - 1]].outputs[0];
-    OSP_TRY(split_parts(p, parts, y));
-    return parts->concat >= 0 ? join_concat(p, parts->concat, y, last) : OSP_OK;
+    osp_vid outputs[MOST_PARTS];
+    for (int32_t i = 0; i < parts->count; i++) {
+        outputs[i] = p->graph->nodes[parts->node[i]].outputs[0];
+        osp_graph_kill(p->graph->nodes + parts->node[i]);
+    }
+    OSP_TRY(split(p, y, outputs, parts->count));
+    return parts->concat >= 0 ? join_concat(p, parts->concat, y, outputs[parts->count - 1])
+                              : OSP_OK;
+}
+
+// ---- A part of a split --------------------------------------------------------------------------
+
+// The one part of a convolution's split that goes into a concatenation (and else only where slices
+// are taken); -1: none. The convolution's result is read by the split alone.
+static int32_t joining_part(const pass *p, const osp_node *node, int32_t *concat)
+{
+    osp_graph *g = p->graph;
+    if (!osp_node_is(node, "Split") || node->output_count > MOST_PARTS ||
+        ((const osp_split_attrs *)node->attrs)->resolved_axis != 1 ||
+        (size_t)node->inputs[0] >= p->values || p->uses->count[node->inputs[0]] != 1)
+        return -1;
+    const osp_node *conv = osp_edit_maker(g, p->uses, node->inputs[0]);
+    if (!conv || !is_candidate(p, conv))
+        return -1;
+    int32_t found = -1;
+    for (int32_t i = 0; i < node->output_count; i++) {
+        const osp_vid v = node->outputs[i];
+        int32_t at;
+        if (v == OSP_NO_VALUE || (size_t)v >= p->values || p->uses->is_output[v] ||
+            channels(g, v) % STEP)
+            return -1;
+        const bool slices = readers_take_slices(p, v, &at);
+        for (int32_t k = 0; !slices && k < p->uses->count[v]; k++)  // another concatenation
+            if (osp_node_is(g->nodes + p->uses->list[p->uses->first[v] + k], "Concat"))
+                return -1;
+        if (!slices || at < 0)
+            continue;
+        if (found >= 0)
+            return -1;
+        found = i;
+        *concat = at;
+    }
+    return found;
+}
+
+// Rows of a constant, those from `start` on, `count` of them, behind all others.
+static osp_vid move_rows_back(osp_graph *g, osp_vid v, int64_t start, int64_t count)
+{
+    const osp_value *value = g->values + v;
+    const osp_shape shape = value->shape;
+    const char *from = value->data;
+    const size_t row = (size_t)osp_shape_span(&shape, 1, shape.rank) *
+                       osp_dtype_bytes(value->dtype);
+    const size_t before = (size_t)start * row, moved = (size_t)count * row;
+    const size_t after = (size_t)shape.dims[0] * row - before - moved;
+    void *data;
+    const osp_vid out = add_constant(g, value->dtype, &shape, &data);
+    if (out == OSP_NO_VALUE)
+        return out;
+    memcpy(data, from, before);
+    memcpy((char *)data + before, from + before + moved, after);
+    memcpy((char *)data + before + after, from + before, moved);
+    return out;
+}
+
+static osp_status join_part(const pass *p, osp_node *node, int32_t part, int32_t concat)
+{
+    osp_graph *g = p->graph;
+    const osp_vid y = node->inputs[0], own = node->outputs[part];
+    osp_node *conv = osp_edit_maker(g, p->uses, y);
+    int64_t start = 0;
+    int32_t count = 0;
+    osp_vid parts[MOST_PARTS];
+    for (int32_t i = 0; i < node->output_count; i++) {
+        start += i < part ? channels(g, node->outputs[i]) : 0;
+        if (i != part)
+            parts[count++] = node->outputs[i];
+    }
+    parts[count++] = own;
+    for (int32_t k = 1; k < 3 && part + 1 < count; k++) {
+        if (k >= conv->input_count || conv->inputs[k] == OSP_NO_VALUE)
+            continue;
+        conv->inputs[k] = move_rows_back(g, conv->inputs[k], start, channels(g, own));
+        if (conv->inputs[k] == OSP_NO_VALUE)
+            OSP_FAIL_MEMORY(p->err);
+    }
+    osp_graph_kill(node);
+    OSP_TRY(split(p, y, parts, count));
+    return join_concat(p, concat, y, own);
 }
 
 osp_status osp_pass_siblings(osp_graph *graph, const osp_pass_options *options, osp_error *err)
@@ -350,8 +436,14 @@ osp_status osp_pass_siblings(osp_graph *graph, const osp_pass_options *options, 
     const size_t count = graph->node_count;  // what is appended has no siblings
     osp_status status = OSP_OK;
     for (size_t i = 0; i < count && !status; i++) {
-        const osp_node *node = graph->nodes + i;
+        osp_node *node = graph->nodes + i;
         group parts;
+        int32_t concat;
+        const int32_t part = joining_part(&p, node, &concat);
+        if (part >= 0) {
+            status = join_part(&p, node, part, concat);
+            continue;
+        }
         if (!node->type || !is_candidate(&p, node) || (size_t)node->inputs[0] >= p.values)
             continue;
         find_group(&p, (int32_t)i, &parts);

@@ -30,6 +30,7 @@ __global__ void __launch_bounds__(BM / WM * (BN / WN) * KW * 32)
     static_assert(BM % ROWS_STEP == 0 && WN % 16 == 0 && K_STEPS * KW * 16 == BK, "tile shapes");
     extern __shared__ __align__(128) unsigned char shared[];
     int2 *const taps = reinterpret_cast<int2 *>(shared + STAGES * STAGE);
+    float *const bias = reinterpret_cast<float *>(taps + p.k_chunks);
 
     const int thread = threadIdx.x, lane = thread % 32;
     const int warp = thread / 32 % WARPS, group = thread / 32 / WARPS;
@@ -96,8 +97,10 @@ __global__ void __launch_bounds__(BM / WM * (BN / WN) * KW * 32)
             copy16(to + a_to[i], src + (valid ? base[i] + tap.x : 0), valid);
         }
     };
-    // The first weights are on their way before the source is complete; they belong to the first
-    // group of copies, which then holds more than its own stage.
+    // The bias and the first weights are on their way before the source is complete; they belong to
+    // the first group of copies, which then holds more than its own stage.
+    if (thread < BN / 4)
+        copy16(shared_address(bias + thread * 4), p.bias + first_oc + thread * 4, true);
 #pragma unroll
     for (int s = 0; s < STAGES - 1; s++)
         fetch_b(s);
@@ -169,7 +172,7 @@ __global__ void __launch_bounds__(BM / WM * (BN / WN) * KW * 32)
 #pragma unroll
         for (int j = 0; j < NT; j++) {
             const int c = warp_n + j * 8 + lane % 4 * 2;
-            const float2 bias = *reinterpret_cast<const float2 *>(p.bias + first_oc + c);
+            const float2 b = *reinterpret_cast<const float2 *>(bias + c);
 #pragma unroll
             for (int i = 0; i < MT; i++)
 #pragma unroll
@@ -178,8 +181,8 @@ __global__ void __launch_bounds__(BM / WM * (BN / WN) * KW * 32)
                     const int pixel = first_pixel + r;
                     const float2 add = residual2(p, pixel < p.pixels && first_oc + c < p.oc,
                                                  (int64_t)pixel * p.add_pitch + first_oc + c);
-                    const float x = finish(p, sums[i][j][h * 2] + bias.x, add.x);
-                    const float y = finish(p, sums[i][j][h * 2 + 1] + bias.y, add.y);
+                    const float x = finish(p, sums[i][j][h * 2] + b.x, add.x);
+                    const float y = finish(p, sums[i][j][h * 2 + 1] + b.y, add.y);
                     *reinterpret_cast<__half2 *>(tile_out + r * PITCH + c) =
                         __floats2half2_rn(x, y);
                 }

@@ -180,6 +180,12 @@ static void size_rows(conv *s, int64_t rows, osp_tactic_sizes *sizes)
     sizes->packed_bytes = s->taps_at + aligned((size_t)s->args.k_chunks * 2 * sizeof(int32_t));
 }
 
+// Stages, the table of taps, and the bias.
+static int64_t mma_shared_bytes(const osp_conv_mma *k, int64_t chunks)
+{
+    return (int64_t)k->stages * (k->bm + k->bn) * k->bk * 2 + chunks * 8 + k->bn * 4;
+}
+
 static const char *refuse_mma(const osp_problem *p, const osp_conv_mma *k)
 {
     osp_conv_problem c;
@@ -198,8 +204,9 @@ static const char *refuse_mma(const osp_problem *p, const osp_conv_mma *k)
     if (k->kw > 1 && (pixels / k->bm + 1) * (dst->dims[1] / k->bn + 1) > SPLIT_BLOCKS)
         return "enough blocks without a split of the sums";
     const int64_t chunks = up(taps * c.src->shape.dims[1] / CHUNK, k->bk / CHUNK);
-    const int64_t bytes = (int64_t)k->stages * (k->bm + k->bn) * k->bk * 2 + chunks * 8;
-    return bytes > OSP_CUDA_SHARED_BYTES ? "more taps than shared memory holds" : NULL;
+    return mma_shared_bytes(k, chunks) > OSP_CUDA_SHARED_BYTES ? "more taps than shared memory "
+                                                                 "holds"
+                                                               : NULL;
 }
 
 static osp_status prepare_mma(const osp_problem *p, osp_context *ctx, const osp_conv_mma *k,
@@ -215,7 +222,7 @@ static osp_status prepare_mma(const osp_problem *p, osp_context *ctx, const osp_
     s->shape = (osp_gpu_shape){
         .grid = {(uint32_t)(s->rows / k->bn), (uint32_t)((a->pixels + k->bm - 1) / k->bm)},
         .block = {(uint32_t)k->threads},
-        .shared_bytes = (uint32_t)(k->stages * (k->bm + k->bn) * k->bk * 2 + a->k_chunks * 8)};
+        .shared_bytes = (uint32_t)mma_shared_bytes(k, a->k_chunks)};
     *state = s;
     return OSP_OK;
 }
