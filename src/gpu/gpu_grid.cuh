@@ -24,9 +24,13 @@
 // It promises nothing about memory, so it comes as early as possible. It stands behind the wait, so
 // that at most two grids are resident at a time.
 //
-// Both are nothing before sm_90, where no launch overlaps, and in host builds of the kernels.
-// Thread rule: device functions, called by all threads of a grid.
+// Both are nothing before sm_90, where no launch overlaps. Where the host compiler makes the kernels
+// (tests/gpu), the wait is counted, and a kernel whose descriptor promises it must have come by once
+// in each thread. Thread rule: device functions, called by all threads of a grid.
 #pragma once
+#ifndef __CUDACC__
+#include "host_device.h"
+#endif
 
 namespace osp {
 
@@ -34,6 +38,8 @@ __device__ __forceinline__ void wait_for_previous()
 {
 #if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.wait;" ::: "memory");
+#elif !defined(__CUDACC__)
+    host_grid_wait();
 #endif
 }
 

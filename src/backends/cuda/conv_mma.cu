@@ -28,7 +28,7 @@ __global__ void __launch_bounds__(BM / WM * (BN / WN) * KW * 32)
     constexpr int K_STEPS = BK / 16 / KW;         // of a group in a stage
     constexpr int TILE_A = BM * BK * 2, TILE_B = BN * BK * 2, STAGE = TILE_A + TILE_B;
     static_assert(BM % ROWS_STEP == 0 && WN % 16 == 0 && K_STEPS * KW * 16 == BK, "tile shapes");
-    extern __shared__ __align__(128) unsigned char shared[];
+    OSP_DYNAMIC_SHARED(unsigned char, shared);
     int2 *const taps = reinterpret_cast<int2 *>(shared + STAGES * STAGE);
     float *const bias = reinterpret_cast<float *>(taps + p.k_chunks);
 
