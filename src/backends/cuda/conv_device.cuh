@@ -6,6 +6,7 @@
 
 #include "backends/cuda/conv_kernels.h"
 #include "backends/cuda/ptx.cuh"
+#include "gpu/gpu_grid.cuh"
 #include "ops/act.h"
 
 namespace {
@@ -45,7 +46,7 @@ __device__ __noinline__ float other_activation(int act, float x, float alpha, fl
     }
 }
 
-__device__ __forceinline__ float conv_activate(const osp_conv_args &p, float x)
+__device__ __forceinline__ float activate(const osp_conv_args &p, float x)
 {
     if (p.act == OSP_ACT_SILU)
         return silu(x);
@@ -55,7 +56,7 @@ __device__ __forceinline__ float conv_activate(const osp_conv_args &p, float x)
 // The end of one element, bias included: activation and residual in their order.
 __device__ __forceinline__ float finish(const osp_conv_args &p, float x, float add)
 {
-    return p.add_first ? conv_activate(p, x + add) : conv_activate(p, x) + add;
+    return p.add_first ? activate(p, x + add) : activate(p, x) + add;
 }
 
 // Two neighbouring channels of one pixel at element `at` of the residual, or zeros.
