@@ -52,6 +52,9 @@ typedef struct osp_launch {
     // of the device.
     osp_gpu *gpu;
     osp_gpu_stream stream;
+    // Whether the last work on the stream is a kernel of this run, so that the next one may overlap
+    // it; launches keep it up to date. NULL: nothing overlaps.
+    bool *after_kernel;
 } osp_launch;
 
 typedef struct osp_tactic {

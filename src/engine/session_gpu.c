@@ -196,14 +196,11 @@ static osp_status run_plain(osp_slot *slot, osp_error *err)
     return OSP_OK;
 }
 
-// UNSUPPORTED: the stream or something on it does not let itself be captured.
-static osp_status capture(osp_slot *slot, osp_captured *c, osp_error *err)
+// Records the run after a capture has begun, and ends it.
+static osp_status record(osp_slot *slot, osp_captured *c, osp_error *err)
 {
     osp_gpu_session *g = slot->session->own.gpu;
-    osp_gpu_slot *own = slot->own.gpu;
     osp_error ended;
-    osp_gpu_graph_close(g->gpu, &c->graph);
-    OSP_TRY(osp_gpu_capture_begin(g->gpu, g->compute, err));
     const osp_status status = run_plain(slot, err);
     // After failed work the capture is dropped, and its own error matters if the device is gone.
     const osp_status end = osp_gpu_capture_end(g->gpu, g->compute, status ? NULL : &c->graph,
@@ -213,8 +210,24 @@ static osp_status capture(osp_slot *slot, osp_captured *c, osp_error *err)
             *err = ended;
         return end;
     }
-    if (status == OSP_ERROR_SYSTEM)  // a library that cannot be captured says no more than that
-        return OSP_ERROR_UNSUPPORTED;
+    // A library that cannot be captured says no more than SYSTEM.
+    return status == OSP_ERROR_SYSTEM ? OSP_ERROR_UNSUPPORTED : status;
+}
+
+// UNSUPPORTED: the stream or something on it does not let itself be captured.
+static osp_status capture(osp_slot *slot, osp_captured *c, osp_error *err)
+{
+    osp_gpu_session *g = slot->session->own.gpu;
+    osp_gpu_slot *own = slot->own.gpu;
+    const bool overlapped = osp_gpu_overlaps(g->gpu) && !slot->session->engine->whole;
+    osp_gpu_graph_close(g->gpu, &c->graph);
+    OSP_TRY(osp_gpu_capture_begin(g->gpu, g->compute, err));
+    osp_status status = record(slot, c, err);
+    if (overlapped && (status == OSP_ERROR_UNSUPPORTED || status == OSP_ERROR_SYSTEM)) {
+        osp_gpu_overlap_end(g->gpu);  // a driver that runs such launches may not record them
+        OSP_TRY(osp_gpu_capture_begin(g->gpu, g->compute, err));
+        status = record(slot, c, err);
+    }
     OSP_TRY(status);
     memcpy(c->io, own->io, (size_t)osp_session_io_count(slot->session->engine) * sizeof *c->io);
     return OSP_OK;

@@ -209,8 +209,15 @@ static int launch(void *user, const osp_gpu_kernel *kernel, const osp_gpu_shape 
         if (error)
             return (int)error;
     }
-    return (int)cudaLaunchKernel(kernel->function, extents(shape->grid), extents(shape->block),
-                                 params, shape->shared_bytes, stream);
+    cudaLaunchAttribute attribute = {.id = cudaLaunchAttributeProgrammaticStreamSerialization,
+                                     .val = {.programmaticStreamSerializationAllowed = 1}};
+    const cudaLaunchConfig_t config = {.gridDim = extents(shape->grid),
+                                       .blockDim = extents(shape->block),
+                                       .dynamicSmemBytes = shape->shared_bytes,
+                                       .stream = stream,
+                                       .attrs = &attribute,
+                                       .numAttrs = shape->overlap};
+    return (int)cudaLaunchKernelExC(&config, kernel->function, params);
 }
 
 // Thread-local: allocations of other threads neither disturb the capture nor are refused for it.

@@ -327,13 +327,40 @@ osp_status osp_gpu_fill(osp_gpu *gpu, void *dst, int value, size_t bytes, osp_gp
     return OSP_OK;
 }
 
+// What a driver may say to an attribute that it does not know or cannot record.
+static bool refuses_overlap(int error)
+{
+    return error == OSP_CUDA_INVALID_VALUE || error == OSP_CUDA_NOT_SUPPORTED ||
+           (error >= OSP_CUDA_CAPTURE_FIRST && error <= OSP_CUDA_CAPTURE_LAST);
+}
+
 osp_status osp_gpu_launch(osp_gpu *gpu, const osp_gpu_kernel *kernel, const osp_gpu_shape *shape,
                           const void *args, size_t args_bytes, osp_gpu_stream stream,
                           osp_error *err)
 {
-    CALL(gpu, err, kernel->name, launch, kernel, shape, args, args_bytes, stream);
+    osp_gpu_shape own = *shape;
+    own.overlap = shape->overlap && kernel->waits && osp_gpu_overlaps(gpu);
+    OSP_TRY(osp_gpu_alive(gpu, err));
+    int error = gpu->calls->launch(gpu->calls->user, kernel, &own, args, args_bytes, stream);
+    if (own.overlap && refuses_overlap(error)) {
+        gpu->calls->last_error(gpu->calls->user);
+        osp_gpu_overlap_end(gpu);
+        own.overlap = false;
+        error = gpu->calls->launch(gpu->calls->user, kernel, &own, args, args_bytes, stream);
+    }
+    OSP_TRY(osp_gpu_answer(gpu, error, kernel->name, err));
     atomic_fetch_add(&gpu->launches, 1);
     return OSP_OK;
+}
+
+bool osp_gpu_overlaps(const osp_gpu *gpu)
+{
+    return atomic_load(&gpu->overlaps);
+}
+
+void osp_gpu_overlap_end(osp_gpu *gpu)
+{
+    atomic_store(&gpu->overlaps, false);
 }
 
 // ---- Graphs -------------------------------------------------------------------------------------

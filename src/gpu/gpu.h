@@ -129,12 +129,18 @@ osp_status osp_gpu_fill(osp_gpu *gpu, void *dst, int value, size_t bytes, osp_gp
 typedef struct osp_gpu_shape {
     uint32_t grid[3], block[3];  // 0 counts as 1
     uint32_t shared_bytes;       // dynamic shared memory
+    // The work before it on the stream is a kernel of this library, which need not have ended before
+    // this one starts. Without effect where the kernel does not wait by itself or the device cannot.
+    bool overlap;
 } osp_gpu_shape;
 
 // args: copied during the call.
 osp_status osp_gpu_launch(osp_gpu *gpu, const osp_gpu_kernel *kernel, const osp_gpu_shape *shape,
                           const void *args, size_t args_bytes, osp_gpu_stream stream,
                           osp_error *err);
+// Whether launches may overlap: sm_90 and later, with a driver that has not refused it.
+bool osp_gpu_overlaps(const osp_gpu *gpu);
+void osp_gpu_overlap_end(osp_gpu *gpu);  // from now on none does
 
 // ---- Graphs (scope) -----------------------------------------------------------------------------
 

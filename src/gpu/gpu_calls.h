@@ -10,6 +10,7 @@
 
 // Numbers of cudaError_t that the layer tells apart; they are part of CUDA's interface.
 enum {
+    OSP_CUDA_INVALID_VALUE = 1,
     OSP_CUDA_OUT_OF_MEMORY = 2,
     OSP_CUDA_INITIALIZATION = 3,
     OSP_CUDA_STUB = 34,  // libcuda.so is the toolkit's stub
@@ -23,6 +24,7 @@ enum {
     OSP_CUDA_NOT_READY = 600,
     OSP_CUDA_ILLEGAL_ADDRESS = 700,
     OSP_CUDA_LAUNCH_FAILURE = 719,
+    OSP_CUDA_NOT_SUPPORTED = 801,
     OSP_CUDA_SYSTEM_NOT_READY = 802,
     OSP_CUDA_DRIVER_MISMATCH = 803,
     OSP_CUDA_CAPTURE_FIRST = 900,  // 900 to 908: all about stream capture

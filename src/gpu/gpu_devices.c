@@ -6,6 +6,9 @@
 #include "gpu/gpu_internal.h"
 
 enum { CC_MIN = 80, DEVICES_MAX = 63, UNKNOWN_MEMORY_SHIFT = 31 };
+// Overlapping launches (gpu_grid.cuh): the first architecture that has them, for which, and for all
+// later ones, the build has no code without the wait; and the first driver that records them.
+enum { CC_OVERLAP = 90, DRIVER_OVERLAP = 12030 };
 
 // Why CUDA counts no devices. `driver` 0: no driver.
 static void explain(osp_context *ctx, const osp_gpu_calls *calls, int error, int driver,
@@ -65,6 +68,21 @@ static void describe(osp_gpu *gpu, int32_t ordinal)
                  facts.cc_minor, CC_MIN / 10, CC_MIN % 10);
 }
 
+// Which devices overlap launches; asked last, since what a call before it failed with matters more.
+static void find_overlap(const osp_gpu_calls *calls, struct osp_gpus *gpus)
+{
+    int driver = 0, runtime = 0;
+    if (calls->versions(calls->user, &driver, &runtime)) {
+        calls->last_error(calls->user);
+        return;
+    }
+    for (int32_t i = 0; i < gpus->count; i++) {
+        const osp_device_info *info = &gpus->gpu[i].info;
+        atomic_store(&gpus->gpu[i].overlaps, info->cc_major * 10 + info->cc_minor >= CC_OVERLAP &&
+                                                 driver >= DRIVER_OVERLAP);
+    }
+}
+
 osp_status osp_gpus_open(osp_context *ctx, osp_error *err)
 {
     const osp_gpu_calls *calls = ctx->gpu_calls ? ctx->gpu_calls : osp_gpu_calls_real();
@@ -89,6 +107,7 @@ osp_status osp_gpus_open(osp_context *ctx, osp_error *err)
         describe(gpu, i);
     }
     gpus->count = count;
+    find_overlap(calls, gpus);
     ctx->gpus = gpus;
     return OSP_OK;
 }

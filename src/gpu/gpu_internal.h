@@ -8,6 +8,7 @@ struct osp_gpu {
     osp_context *ctx;
     const osp_gpu_calls *calls;
     osp_device_info info;
+    atomic_bool overlaps;         // launches may; ended for good once it is refused
     atomic_int lost;              // CUDA's number of the error that ended it; 0: alive
     const char *_Atomic lost_by;  // the call that reported it
     atomic_uint_fast64_t allocs, frees, opens, launches, graph_launches, copies, copied_bytes;

@@ -2,6 +2,8 @@
 // Thread rule: no state.
 #include "gpu/gpu_kernels.h"
 
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"  // the rest is zero
+
 const osp_gpu_kernel osp_kernel_letterbox_u8 = {"letterbox_u8", 0};
 const osp_gpu_kernel osp_kernel_letterbox_f16 = {"letterbox_f16", 0};
 const osp_gpu_kernel osp_kernel_letterbox_f32 = {"letterbox_f32", 0};

@@ -2,6 +2,7 @@
 #ifndef OSP_GPU_GPU_TYPES_H
 #define OSP_GPU_GPU_TYPES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 // A kernel takes one plain struct by value. Defined in a .cu file; without a toolkit `function` is
@@ -9,6 +10,7 @@
 typedef struct osp_gpu_kernel {
     const char *name;
     const void *function;
+    bool waits;  // keeps the rule of gpu_grid.cuh: its launches may overlap what precedes them
 } osp_gpu_kernel;
 
 // Where a source image lies in the network's input: the numbers of vision's osp_letterbox.

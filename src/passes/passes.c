@@ -18,6 +18,7 @@ const osp_pass osp_passes[] = {
     {"transposes", CPU | CUDA, osp_pass_transposes},
     {"fuse_conv", CPU | CUDA, osp_pass_fuse_conv},
     {"views", CPU | CUDA, osp_pass_views},
+    {"siblings", CUDA, osp_pass_siblings},
     {"layout", CPU | CUDA, osp_pass_layout},
     {"rounding", CPU | CUDA, osp_pass_rounding},
 };

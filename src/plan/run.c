@@ -29,7 +29,8 @@ struct osp_binding {
     size_t patch_count;
     void **planned, **current;  // by io
     int32_t io_count;
-    bool openmp;  // some step brings OpenMP's threads
+    bool openmp;        // some step brings OpenMP's threads
+    bool after_kernel;  // osp_launch's, while work is enqueued
 };
 
 static size_t aligned(size_t n)
@@ -233,6 +234,7 @@ osp_status osp_binding_enqueue(osp_binding *b, void *const *io, osp_gpu_stream s
     osp_gpu *gpu = b->c->gpu;
     int32_t marked = 0;
     point_io(b, io);
+    b->after_kernel = false;
     if (marks)
         OSP_TRY(osp_gpu_event_record(gpu, marks[marked++], stream, err));
     for (int32_t i = 0; i < b->step_count; i++) {
@@ -240,6 +242,7 @@ osp_status osp_binding_enqueue(osp_binding *b, void *const *io, osp_gpu_stream s
         while (marks && marked <= s->step->node)  // views before it
             OSP_TRY(osp_gpu_event_record(gpu, marks[marked++], stream, err));
         s->launch.stream = stream;
+        s->launch.after_kernel = marks ? NULL : &b->after_kernel;  // timed steps stand alone
         OSP_TRY(launch_step(b, s, err));
         if (marks)
             OSP_TRY(osp_gpu_event_record(gpu, marks[marked++], stream, err));

@@ -31,12 +31,14 @@ typedef struct fake_gpu {
     // To be set at any time.
     bool busy;  // queries say "not ready"
     bool refuse_capture;
+    bool refuse_overlap;  // launches that overlap; one in a capture spoils it
     size_t memory_bytes;  // of each device; alloc beyond it is refused
     // To be read.
     int live;    // memory blocks, streams, events, graphs not given back
     int misuse;  // addresses and handles that were never handed out, or given back already
     size_t used_bytes;
     uint64_t replays;
+    uint64_t overlaps;  // launches that were to overlap, run or recorded
     // Its own.
     pthread_mutex_t lock;
     struct fake_block *blocks;

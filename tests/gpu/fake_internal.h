@@ -11,6 +11,7 @@ enum {
     STREAM_MAGIC = 0x57ea,
     EVENT_MAGIC = 0xe7e7,
     CAPTURE_UNSUPPORTED = 900,
+    CAPTURE_INVALIDATED = 901,
     CAPTURE_UNMATCHED = 903
 };
 
@@ -49,6 +50,7 @@ typedef struct recording {
     fake_thing thing;
     op *ops;
     size_t count, capacity;
+    bool spoilt;
 } recording;
 
 typedef struct fake_stream {

@@ -51,6 +51,8 @@ static int enqueue(fake_gpu *fake, void *stream, const op *o)
         return 0;
     }
     recording *r = s->into;
+    if (r->spoilt)
+        return CAPTURE_INVALIDATED;
     if (r->count == r->capacity) {
         const size_t capacity = r->capacity ? 2 * r->capacity : 16;
         op *grown = realloc(r->ops, capacity * sizeof *grown);
@@ -121,6 +123,13 @@ static int launch(void *user, const osp_gpu_kernel *kernel, const osp_gpu_shape 
                   const void *args, size_t args_bytes, void *stream)
 {
     FAKE;
+    const fake_stream *s = stream;
+    if (shape->overlap && fake->refuse_overlap) {
+        if (s && s->into)
+            s->into->spoilt = true;
+        return s && s->into ? CAPTURE_UNSUPPORTED : OSP_CUDA_NOT_SUPPORTED;
+    }
+    fake->overlaps += shape->overlap;
     op o = {.kind = OP_LAUNCH,
             .kernel = fake->kernel_count - 1,
             .code = kernel,
@@ -331,7 +340,12 @@ static int capture_end(void *user, void *stream, void **recorded)
         if (r->ops[i].kind == OP_RECORD)
             r->ops[i].event->into = NULL;
     *recorded = r;
-    return 0;
+    if (!r->spoilt)
+        return 0;
+    *recorded = NULL;
+    let_go(fake, &r->thing);
+    fake_recording_drop(r);
+    return CAPTURE_INVALIDATED;
 }
 
 void fake_recording_drop(recording *r)

@@ -55,6 +55,7 @@ struct Fiber {
     bool started = false, done = false, gave_way = false;
     const Meeting *waits = nullptr;
     unsigned generation = 0, index = 0;
+    unsigned grid_waits = 0;
     HostCopies copies;
     std::unique_ptr<char[]> stack;
 };
@@ -104,6 +105,9 @@ void fiber_main()
     for (;;) {
         Fiber &f = *machine.current;
         machine.call(machine.kernel->function, machine.args);
+        if (machine.kernel->waits && f.grid_waits != 1)
+            host_die("it waits %u times for the kernel before it, and says that it does once",
+                     f.grid_waits);
         f.done = true;
         leave(machine.warps[f.index / WARP], f.index % WARP);
         leave(machine.groups[f.index / GROUP], f.index % GROUP);
@@ -171,6 +175,7 @@ void run_block(unsigned threads, bool backwards)
         Fiber &f = fiber(i);
         f.done = f.gave_way = false;
         f.waits = nullptr;
+        f.grid_waits = 0;
         f.copies.pending.clear();
         f.copies.ends.clear();
         machine.warps[i / WARP].alive++;
@@ -254,6 +259,11 @@ void host_die(const char *format, ...)
 HostCopies &host_copies()
 {
     return machine.current->copies;
+}
+
+void host_grid_wait()
+{
+    machine.current->grid_waits++;
 }
 
 void host_block_barrier()

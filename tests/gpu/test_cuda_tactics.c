@@ -283,6 +283,48 @@ static void test_topk_workspace(void **state)
     osp_cuda_topk.release(&f->ctx, s);
 }
 
+static void note_overlap(void *user, const void *args, size_t bytes, const osp_gpu_shape *shape)
+{
+    fixture *f = user;
+    (void)args;
+    assert_int_equal(bytes, 1);
+    f->launches += shape->overlap;
+}
+
+// A kernel overlaps the kernel before it, and nothing else: not what came before the run, no fill.
+static void test_overlap(void **state)
+{
+    fixture *f = *state;
+    static const osp_gpu_kernel waits = {.name = "waits", .waits = true}, plain = {.name = "plain"};
+    const osp_gpu_shape shape = {.grid = {1}};
+    osp_error err;
+    char *memory;
+    fake_gpu_kernel(&f->fake, "waits", note_overlap, f);
+    fake_gpu_kernel(&f->fake, "plain", note_overlap, f);
+    assert_int_equal(osp_gpu_alloc(f->gpu, (void **)&memory, 64, &err), OSP_OK);
+    bool after = false;
+    osp_launch l = {.gpu = f->gpu, .stream = f->stream, .after_kernel = &after};
+#define LAUNCH(KERNEL) assert_int_equal(osp_cuda_launch(&l, KERNEL, &shape, "", 1, &err), OSP_OK)
+    LAUNCH(&waits);
+    assert_int_equal(f->launches, 0);
+    LAUNCH(&waits);
+    assert_int_equal(f->launches, 1);
+    LAUNCH(&plain);
+    assert_int_equal(f->launches, 1);
+    LAUNCH(&waits);  // a kernel without the wait may be overlapped
+    assert_int_equal(f->launches, 2);
+    assert_int_equal(osp_cuda_fill(&l, memory, 0, 64, &err), OSP_OK);
+    LAUNCH(&waits);
+    assert_int_equal(f->launches, 2);
+    LAUNCH(&waits);
+    assert_int_equal(f->launches, 3);
+    l.after_kernel = NULL;
+    LAUNCH(&waits);
+    assert_int_equal(f->launches, 3);
+#undef LAUNCH
+    osp_gpu_free(f->gpu, memory);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +334,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_moves, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refusals, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_topk_workspace, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_overlap, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -244,7 +244,7 @@ static void add_ten(void *user)
     *(unsigned char *)user += 10;
 }
 
-static const osp_gpu_kernel kernel = {"add_one", NULL};
+static const osp_gpu_kernel kernel = {.name = "add_one"};
 static const osp_gpu_shape shape = {.grid = {3}};
 
 static void test_graphs(void **state)
@@ -285,7 +285,7 @@ static void test_graphs(void **state)
     assert_int_equal(osp_gpu_capture_end(f->gpu, a, NULL, &err), OSP_OK);
     assert_int_equal(osp_gpu_launch(f->gpu, &kernel, &shape, &byte, sizeof byte, a, &err), OSP_OK);
     assert_int_equal(*byte, 5 + 33 + 1);
-    const osp_gpu_kernel unknown = {"unknown", NULL};
+    const osp_gpu_kernel unknown = {.name = "unknown"};
     assert_int_equal(osp_gpu_launch(f->gpu, &unknown, &shape, &byte, sizeof byte, a, &err),
                      OSP_ERROR_DEVICE);
     assert_non_null(strstr(err.text, "unknown: "));
@@ -299,6 +299,65 @@ static void test_graphs(void **state)
     osp_gpu_stream_close(f->gpu, &a);
     osp_gpu_stream_close(f->gpu, &b);
     osp_gpu_free(f->gpu, byte);
+}
+
+// ---- Launches that overlap ----------------------------------------------------------------------
+
+// Launches a kernel twice, asking for overlap; returns how many such launches the device was given.
+static uint64_t overlaps_of(fixture *f, bool waits)
+{
+    const osp_gpu_kernel own = {.name = "add_one", .waits = waits};
+    const osp_gpu_shape asked = {.grid = {3}, .overlap = true};
+    osp_error err;
+    osp_gpu_stream stream;
+    unsigned char *byte;
+    const uint64_t before = f->fake.overlaps;
+    assert_int_equal(osp_gpu_stream_open(f->gpu, &stream, &err), OSP_OK);
+    assert_int_equal(osp_gpu_alloc(f->gpu, (void **)&byte, 1, &err), OSP_OK);
+    assert_int_equal(osp_gpu_fill(f->gpu, byte, 5, 1, stream, &err), OSP_OK);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(osp_gpu_launch(f->gpu, &own, &asked, &byte, sizeof byte, stream, &err),
+                         OSP_OK);
+    assert_int_equal(*byte, 7);
+    osp_gpu_free(f->gpu, byte);
+    osp_gpu_stream_close(f->gpu, &stream);
+    return f->fake.overlaps - before;
+}
+
+// Overlap needs a kernel that waits, a device and a driver that can.
+static void test_overlap(void **state)
+{
+    (void)state;
+    static const struct {
+        int major, minor, driver;
+        bool refuse;
+        uint64_t overlaps;
+    } cases[] = {{9, 0, 13000, false, 2},
+                 {10, 0, 12030, false, 2},
+                 {8, 9, 13000, false, 0},
+                 {9, 0, 12020, false, 0},
+                 {9, 0, 13000, true, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        fixture f = {0};
+        osp_error err;
+        fake_gpu_init(&f.fake);
+        f.fake.facts[0].cc_major = cases[i].major;
+        f.fake.facts[0].cc_minor = cases[i].minor;
+        f.fake.driver = cases[i].driver;
+        f.fake.refuse_overlap = cases[i].refuse;
+        fake_gpu_kernel(&f.fake, "add_one", add_one, NULL);
+        open_with(&f, &f.fake.calls);
+        assert_int_equal(osp_gpu_get(&f.ctx, 0, &f.gpu, &err), OSP_OK);
+        assert_int_equal(overlaps_of(&f, false), 0);
+        assert_int_equal(overlaps_of(&f, true), cases[i].overlaps);
+        assert_int_equal(osp_gpu_overlaps(f.gpu), cases[i].overlaps > 0);
+        osp_gpu_overlap_end(f.gpu);
+        assert_int_equal(overlaps_of(&f, true), 0);
+        assert_int_equal(f.fake.misuse, 0);
+        osp_gpus_close(&f.ctx);
+        osp_context_free(&f.ctx);
+        fake_gpu_free(&f.fake);
+    }
 }
 
 // ---- Every call failed in turn ------------------------------------------------------------------
@@ -546,6 +605,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_waiting, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_graphs, set_up, tear_down),
+        cmocka_unit_test(test_overlap),
         cmocka_unit_test(test_every_call_fails),
         cmocka_unit_test(test_opening_fails),
         cmocka_unit_test(test_runtime),

@@ -437,6 +437,7 @@ GOLDEN(expectation)
 GOLDEN(transposes)
 GOLDEN(fuse_conv)
 GOLDEN(views)
+GOLDEN(siblings)
 GOLDEN(layout)
 GOLDEN(box_head)
 GOLDEN(max_pools)
@@ -449,7 +450,7 @@ int main(void)
         cmocka_unit_test(recompose),  cmocka_unit_test(attention),  cmocka_unit_test(expectation),
         cmocka_unit_test(transposes), cmocka_unit_test(fuse_conv),  cmocka_unit_test(views),
         cmocka_unit_test(layout),     cmocka_unit_test(box_head),   cmocka_unit_test(max_pools),
-        cmocka_unit_test(rounding),
+        cmocka_unit_test(rounding),   cmocka_unit_test(siblings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

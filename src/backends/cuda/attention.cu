@@ -40,6 +40,7 @@ template <typename T>
 __global__ void __launch_bounds__(32 * OSP_ATTENTION_WARPS)
     attention(const __grid_constant__ osp_cuda_attention_args args)
 {
+    follow();
     const int lane = threadIdx.x % 32;
     const uint32_t stack = divide(blockIdx.x, args.row_blocks);
     const int64_t m = (int64_t)(blockIdx.x - stack * args.row_blocks.value) * OSP_ATTENTION_WARPS +
@@ -110,6 +111,7 @@ template <typename F> __device__ __forceinline__ float sixteen(float x, F f)
 __global__ void __launch_bounds__(256)
     attention_tile(const __grid_constant__ osp_cuda_attention_args args)
 {
+    follow();
     __shared__ float queries[DEEP][64 + 4], others[DEEP * (FEW + 4)], weights[FEW][64 + 4];
     const uint32_t stack = divide(blockIdx.x, args.row_blocks);
     const int m0 = (int)(blockIdx.x - stack * args.row_blocks.value) * OSP_ATTENTION_ROWS;
@@ -241,6 +243,7 @@ template <int D, int E>
 __global__ void __launch_bounds__(THREADS)
     attention_flash(const __grid_constant__ osp_cuda_attention_args args)
 {
+    follow();
     constexpr int D_PITCH = D + 8, E_PITCH = E + 8, WIDER = D > E ? D_PITCH : E_PITCH;
     __shared__ __align__(16) __half queries[ROWS * D_PITCH];
     __shared__ __align__(16) __half others[KEYS * WIDER];  // keys, then values
@@ -347,14 +350,14 @@ __global__ void __launch_bounds__(THREADS)
 
 #define FLASH(D, E)                                                                                \
     {                                                                                              \
-        "attention_flash_" #D "_" #E, (const void *)attention_flash<D, E>                          \
+        "attention_flash_" #D "_" #E, (const void *)attention_flash<D, E>, true                       \
     }
 
 extern "C" {
-const osp_gpu_kernel osp_cuda_k_attention[2] = {{"attention_f32", (const void *)attention<float>},
-                                                {"attention_f16", (const void *)attention<__half>}};
+const osp_gpu_kernel osp_cuda_k_attention[2] = {{"attention_f32", (const void *)attention<float>, true},
+                                                {"attention_f16", (const void *)attention<__half>, true}};
 const osp_gpu_kernel osp_cuda_k_attention_tile[1] = {
-    {"attention_tile", (const void *)attention_tile}};
+    {"attention_tile", (const void *)attention_tile, true}};
 const osp_gpu_kernel osp_cuda_k_attention_flash[9] = {
     FLASH(32, 32),  FLASH(32, 64),  FLASH(32, 128),  FLASH(64, 32),  FLASH(64, 64),
     FLASH(64, 128), FLASH(128, 32), FLASH(128, 64), FLASH(128, 128)};

@@ -169,7 +169,7 @@ static osp_status launch_box_head(const osp_problem *p, void *state, const osp_l
     a.weights = p->src_count > 2 * a.levels + 2 ? l->src[2 * a.levels + 2] : NULL;
     const osp_gpu_kernel *kernel = osp_cuda_k_box_head + 2 * (p->src->dtype == OSP_DTYPE_FLOAT16) +
                                    (p->src[a.levels].dtype == OSP_DTYPE_FLOAT16);
-    return osp_gpu_launch(l->gpu, kernel, &s->shape, &a, sizeof a, l->stream, err);
+    return osp_cuda_launch(l, kernel, &s->shape, &a, sizeof a, err);
 }
 
 const osp_tactic osp_cuda_box_head = {.name = "box_head",

@@ -33,6 +33,7 @@ template <typename T>
 __global__ void __launch_bounds__(256)
     expectation(const __grid_constant__ osp_cuda_expectation_args args)
 {
+    follow();
     const uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= args.lines.count)
         return;
@@ -116,6 +117,7 @@ __device__ __forceinline__ void make_scores(const osp_cuda_box_head_args &p, con
 template <typename S, typename T>
 __global__ void __launch_bounds__(256) box_head(const __grid_constant__ osp_cuda_box_head_args args)
 {
+    follow();
     int level = 0;
     while (level + 1 < args.levels && (int)blockIdx.x >= args.level[level + 1].block)
         level++;
@@ -140,11 +142,11 @@ __global__ void __launch_bounds__(256) box_head(const __grid_constant__ osp_cuda
 
 extern "C" {
 const osp_gpu_kernel osp_cuda_k_expectation[2] = {
-    {"expectation_f32", (const void *)expectation<float>},
-    {"expectation_f16", (const void *)expectation<__half>}};
+    {"expectation_f32", (const void *)expectation<float>, true},
+    {"expectation_f16", (const void *)expectation<__half>, true}};
 const osp_gpu_kernel osp_cuda_k_box_head[4] = {
-    {"box_head_f32_f32", (const void *)box_head<float, float>},
-    {"box_head_f32_f16", (const void *)box_head<float, __half>},
-    {"box_head_f16_f32", (const void *)box_head<__half, float>},
-    {"box_head_f16_f16", (const void *)box_head<__half, __half>}};
+    {"box_head_f32_f32", (const void *)box_head<float, float>, true},
+    {"box_head_f32_f16", (const void *)box_head<float, __half>, true},
+    {"box_head_f16_f32", (const void *)box_head<__half, float>, true},
+    {"box_head_f16_f16", (const void *)box_head<__half, __half>, true}};
 }

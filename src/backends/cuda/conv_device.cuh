@@ -6,6 +6,7 @@
 
 #include "backends/cuda/conv_kernels.h"
 #include "backends/cuda/ptx.cuh"
+#include "gpu/gpu_grid.cuh"
 #include "ops/act.h"
 
 namespace {

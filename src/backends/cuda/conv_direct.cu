@@ -22,7 +22,8 @@ struct direct_shape {
     static constexpr int NT = BN / 8 / WARPS_N;
     static constexpr int OUT_PITCH = NT * 8 + 8;
     static constexpr int STAGING = WARPS_M * WARPS_N * 16 * OUT_PITCH * 2;
-    static constexpr int BYTES = 2 * HALO + WEIGHTS + STAGING;
+    static constexpr int BIAS = 2 * HALO + WEIGHTS + STAGING;  // where it lies
+    static constexpr int BYTES = BIAS + BN * 4;
 };
 
 template <int IC, int BN, int TH, int TW, int S, int WARPS_M, int WARPS_N>
@@ -52,6 +53,8 @@ __global__ void __launch_bounds__(WARPS_M *WARPS_N * 32)
         copy16(weights_at + (r * D::W_PITCH + c) * 16,
                weights + ((int64_t)(first_oc + r) * p.k_chunks + c) * 8, true);
     }
+    if (thread < BN / 4)
+        copy16(halo_at + D::BIAS + thread * 16, p.bias + first_oc + thread * 4, true);
     auto fetch = [&](int tile, int buffer) {
         if (tile < tiles) {
             const int n = tile / (tiles_x * tiles_y), at = tile % (tiles_x * tiles_y);
@@ -72,6 +75,7 @@ __global__ void __launch_bounds__(WARPS_M *WARPS_N * 32)
     const int warp_m = warp / WARPS_N, warp_n = warp % WARPS_N * NT * 8;
     __half *const staging =
         reinterpret_cast<__half *>(shared + 2 * D::HALO + D::WEIGHTS) + warp * 16 * D::OUT_PITCH;
+    follow();  // weights and bias are on their way
     fetch(blockIdx.x, 0);
     int buffer = 0;
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x, buffer ^= 1) {
@@ -122,7 +126,8 @@ __global__ void __launch_bounds__(WARPS_M *WARPS_N * 32)
 #pragma unroll
             for (int j = 0; j < NT; j++) {
                 const int c = j * 8 + lane % 4 * 2;
-                const float2 bias = *reinterpret_cast<const float2 *>(p.bias + first_oc + warp_n + c);
+                const float2 bias =
+                    *reinterpret_cast<const float2 *>(shared + D::BIAS + (warp_n + c) * 4);
 #pragma unroll
                 for (int h = 0; h < 2; h++) {
                     const int r = lane / 4 + h * 8;
@@ -155,7 +160,7 @@ __global__ void __launch_bounds__(WARPS_M *WARPS_N * 32)
         "direct " #IC "x" #BN " " #TH "x" #TW " s" #S, IC, BN, TH, TW, S, WM *WN * 32,             \
         direct_shape<IC, BN, TH, TW, S, WM, WN>::BYTES,                                            \
         {"conv_direct " #IC "x" #BN " s" #S,                                                       \
-         reinterpret_cast<const void *>(conv_direct<IC, BN, TH, TW, S, WM, WN>)}};
+         reinterpret_cast<const void *>(conv_direct<IC, BN, TH, TW, S, WM, WN>), true}};
 extern "C" {
 OSP_CONV_DIRECT_ROWS(X)
 }

@@ -48,7 +48,7 @@ typedef struct osp_stem_pair {
 // Implicit matrix product: rows of pixels by channels out.
 typedef struct osp_conv_mma {
     const char *name;
-    int32_t bm, bn, bk, stages, threads;
+    int32_t bm, bn, bk, stages, kw, threads;
     osp_gpu_kernel kernel;
 } osp_conv_mma;
 
@@ -59,18 +59,23 @@ typedef struct osp_conv_direct {
     osp_gpu_kernel kernel;
 } osp_conv_direct;
 
-// Tile shapes: X(BM, BN, BK, WM, WN, STAGES): a block's pixels, channels out and depth, a warp's
-// pixels and channels, stages of the copy pipeline.
+// Tile shapes: X(BM, BN, BK, WM, WN, STAGES, KW): a block's pixels, channels out and depth, a warp's
+// pixels and channels, stages of the copy pipeline, groups of warps that share the depth of a stage.
 #define OSP_CONV_MMA_ROWS(X)                                                                       \
-    X(128, 128, 64, 64, 64, 3)                                                                     \
-    X(128, 128, 32, 64, 32, 4)                                                                     \
-    X(64, 128, 64, 32, 64, 4)                                                                      \
-    X(128, 64, 32, 64, 32, 4)                                                                      \
-    X(64, 64, 64, 32, 32, 4)                                                                       \
-    X(64, 64, 32, 32, 32, 4)                                                                       \
-    X(32, 64, 64, 16, 32, 4)                                                                       \
-    X(128, 32, 32, 32, 32, 4)                                                                      \
-    X(64, 16, 32, 16, 16, 4)
+    X(128, 128, 64, 64, 64, 3, 1)                                                                  \
+    X(128, 128, 32, 64, 32, 4, 1)                                                                  \
+    X(64, 128, 64, 32, 64, 4, 1)                                                                   \
+    X(128, 64, 32, 64, 32, 4, 1)                                                                   \
+    X(64, 64, 64, 32, 32, 4, 1)                                                                    \
+    X(64, 64, 32, 32, 32, 4, 1)                                                                    \
+    X(32, 64, 64, 16, 32, 4, 1)                                                                    \
+    X(128, 32, 32, 32, 32, 4, 1)                                                                   \
+    X(64, 16, 32, 16, 16, 4, 1)                                                                    \
+    X(64, 64, 128, 32, 32, 3, 2)                                                                   \
+    X(32, 64, 128, 16, 32, 4, 2)                                                                   \
+    X(32, 32, 128, 16, 32, 4, 4)                                                                   \
+    X(16, 64, 128, 16, 32, 4, 4)                                                                   \
+    X(16, 32, 64, 16, 32, 4, 2)
 // X(IC, BN, TH, TW, STRIDE, WARPS_M, WARPS_N)
 #define OSP_CONV_DIRECT_ROWS(X)                                                                    \
     X(8, 16, 16, 16, 1, 8, 1)                                                                      \
@@ -83,7 +88,7 @@ typedef struct osp_conv_direct {
     X(64, 32, 8, 16, 1, 4, 1)                                                                      \
     X(64, 64, 16, 16, 1, 8, 1)
 
-#define OSP_CONV_MMA_NAME(BM, BN, BK, WM, WN, S) osp_conv_mma_##BM##_##BN##_##BK
+#define OSP_CONV_MMA_NAME(BM, BN, BK, WM, WN, S, KW) osp_conv_mma_##BM##_##BN##_##BK
 #define OSP_CONV_DIRECT_NAME(IC, BN, TH, TW, S, WM, WN) osp_conv_direct_##IC##_##BN##_##S
 #define X(...) extern const osp_conv_mma OSP_CONV_MMA_NAME(__VA_ARGS__);
 OSP_CONV_MMA_ROWS(X)

@@ -93,6 +93,7 @@ template <typename T>
 __global__ void __launch_bounds__(THREADS)
     conv_tile(const __grid_constant__ osp_cuda_conv_args args)
 {
+    follow();
     __shared__ float tile_a[TILE_K][TILE_PITCH], tile_b[TILE_K][TILE_PITCH];
     __shared__ Pixel pixels[TILE];
     const int t = threadIdx.x, row = t / 16 * 4, column = t % 16 * 4, g = blockIdx.z;
@@ -135,6 +136,7 @@ template <typename T>
 __global__ void __launch_bounds__(THREADS)
     conv_each(const __grid_constant__ osp_cuda_conv_args args)
 {
+    follow();
     const uint64_t i = (uint64_t)blockIdx.x * THREADS + threadIdx.x;
     const uint32_t channels = args.all_oc.value;
     if (i >= (uint64_t)args.pixels * channels)
@@ -158,8 +160,8 @@ __global__ void __launch_bounds__(THREADS)
 
 extern "C" {
 const osp_gpu_kernel osp_cuda_k_conv_plain[4] = {
-    {"conv_tile_f32", (const void *)conv_tile<float>},
-    {"conv_tile_f16", (const void *)conv_tile<__half>},
-    {"conv_each_f32", (const void *)conv_each<float>},
-    {"conv_each_f16", (const void *)conv_each<__half>}};
+    {"conv_tile_f32", (const void *)conv_tile<float>, true},
+    {"conv_tile_f16", (const void *)conv_tile<__half>, true},
+    {"conv_each_f32", (const void *)conv_each<float>, true},
+    {"conv_each_f16", (const void *)conv_each<__half>, true}};
 }

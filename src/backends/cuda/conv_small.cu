@@ -8,6 +8,7 @@ namespace {
 __global__ void __launch_bounds__(OSP_DEPTHWISE_THREADS)
     depthwise(const __grid_constant__ osp_conv_args p)
 {
+    follow();
     const int chunks = p.oc / 8;
     const int64_t i = (int64_t)blockIdx.x * OSP_DEPTHWISE_THREADS + threadIdx.x;
     if (i >= (int64_t)p.pixels * chunks)
@@ -53,5 +54,5 @@ __global__ void __launch_bounds__(OSP_DEPTHWISE_THREADS)
 
 extern "C" {
 const osp_gpu_kernel osp_kernel_conv_depthwise = {"conv_depthwise",
-                                                  reinterpret_cast<const void *>(depthwise)};
+                                                  reinterpret_cast<const void *>(depthwise), true};
 }

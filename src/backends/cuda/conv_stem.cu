@@ -163,6 +163,7 @@ __global__ void __launch_bounds__(32 * OSP_STEM_ROWS, 4)
     const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
     const int oy = blockIdx.y * OSP_STEM_ROWS + threadIdx.x / 32, ox = blockIdx.x * TILES * 16 + g;
     const int n = blockIdx.z, iy0 = oy * p.sh - p.ph, x0 = ox * p.sw - p.pw;
+    follow();
     if (oy >= p.oh)
         return;
     const T *image = static_cast<const T *>(p.src) + (int64_t)n * p.ic * p.ih * p.iw;
@@ -211,9 +212,9 @@ __global__ void __launch_bounds__(32 * OSP_STEM_ROWS, 4)
 }  // namespace
 
 #define STEM(TYPE, WIDE, NAME)                                                                     \
-    {NAME "_16", reinterpret_cast<const void *>(stem<TYPE, WIDE, 2>)},                             \
+    {NAME "_16", reinterpret_cast<const void *>(stem<TYPE, WIDE, 2>), true},                       \
     {                                                                                              \
-        NAME "_32", reinterpret_cast<const void *>(stem<TYPE, WIDE, 4>)                            \
+        NAME "_32", reinterpret_cast<const void *>(stem<TYPE, WIDE, 4>), true                      \
     }
 
 extern "C" {

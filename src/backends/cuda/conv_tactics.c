@@ -7,7 +7,8 @@
 #include "backends/cuda/cuda.h"
 #include "base/half.h"
 
-enum { PACK_VERSION = 1, PACKED_ALIGN = 256, CHUNK = 8 };
+// SPLIT_BLOCKS: where tiles of split sums are worth measuring: some six rounds on 132 SMs.
+enum { PACK_VERSION = 1, PACKED_ALIGN = 256, CHUNK = 8, SPLIT_BLOCKS = 800 };
 
 typedef struct conv {
     osp_conv_args args;
@@ -132,7 +133,7 @@ static osp_status launch_kernel(const osp_problem *p, const conv *s, const osp_g
     args.taps = packed + s->taps_at;
     args.add = p->src_count > 3 ? l->src[3] : NULL;
     args.dst = l->dst[0];
-    return osp_gpu_launch(l->gpu, kernel, &shape, &args, sizeof args, l->stream, err);
+    return osp_cuda_launch(l, kernel, &shape, &args, sizeof args, err);
 }
 
 static osp_status launch(const osp_problem *p, void *state, const osp_launch *l, osp_error *err)
@@ -186,6 +187,12 @@ static void size_rows(conv *s, int64_t rows, osp_tactic_sizes *sizes)
     sizes->packed_bytes = s->taps_at + aligned((size_t)s->args.k_chunks * 2 * sizeof(int32_t));
 }
 
+// Stages, the table of taps, and the bias.
+static int64_t mma_shared_bytes(const osp_conv_mma *k, int64_t chunks)
+{
+    return (int64_t)k->stages * (k->bm + k->bn) * k->bk * 2 + chunks * 8 + k->bn * 4;
+}
+
 static const char *refuse_mma(const osp_problem *p, const osp_conv_mma *k)
 {
     osp_conv_problem c;
@@ -199,9 +206,14 @@ static const char *refuse_mma(const osp_problem *p, const osp_conv_mma *k)
         return "the window has too many taps";
     if (k->bn > CHUNK * 2 && k->bn >= 2 * c.dst->shape.dims[1])
         return "a tile for more channels";
+    const osp_shape *dst = &c.dst->shape;
+    const int64_t pixels = dst->dims[0] * dst->dims[2] * dst->dims[3];
+    if (k->kw > 1 && (pixels / k->bm + 1) * (dst->dims[1] / k->bn + 1) > SPLIT_BLOCKS)
+        return "enough blocks without a split of the sums";
     const int64_t chunks = up(taps * c.src->shape.dims[1] / CHUNK, k->bk / CHUNK);
-    const int64_t bytes = (int64_t)k->stages * (k->bm + k->bn) * k->bk * 2 + chunks * 8;
-    return bytes > OSP_CUDA_SHARED_BYTES ? "more taps than shared memory holds" : NULL;
+    return mma_shared_bytes(k, chunks) > OSP_CUDA_SHARED_BYTES ? "more taps than shared memory "
+                                                                 "holds"
+                                                               : NULL;
 }
 
 static osp_status prepare_mma(const osp_problem *p, osp_context *ctx, const osp_conv_mma *k,
@@ -217,7 +229,7 @@ static osp_status prepare_mma(const osp_problem *p, osp_context *ctx, const osp_
     s->shape = (osp_gpu_shape){
         .grid = {(uint32_t)(s->rows / k->bn), (uint32_t)((a->pixels + k->bm - 1) / k->bm)},
         .block = {(uint32_t)k->threads},
-        .shared_bytes = (uint32_t)(k->stages * (k->bm + k->bn) * k->bk * 2 + a->k_chunks * 8)};
+        .shared_bytes = (uint32_t)mma_shared_bytes(k, a->k_chunks)};
     *state = s;
     return OSP_OK;
 }
@@ -289,8 +301,9 @@ OSP_CONV_DIRECT_ROWS(X)
 
 #define TACTIC_(NAME, CONFIG) TACTIC(NAME, CONFIG)
 const osp_tactic osp_cuda_conv_mma[] = {
-#define X(BM, BN, BK, WM, WN, S)                                                                   \
-    TACTIC_("mma " #BM "x" #BN "x" #BK " s" #S, OSP_CONV_MMA_NAME(BM, BN, BK, WM, WN, S)),
+#define X(BM, BN, BK, WM, WN, S, KW)                                                               \
+    TACTIC_("mma " #BM "x" #BN "x" #BK " s" #S " k" #KW,                                           \
+            OSP_CONV_MMA_NAME(BM, BN, BK, WM, WN, S, KW)),
     OSP_CONV_MMA_ROWS(X)
 #undef X
 };

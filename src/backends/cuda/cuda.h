@@ -40,6 +40,11 @@ const char *osp_cuda_refuse(const osp_problem *p);
 bool osp_cuda_is_float(const osp_operand *o);  // float32 or float16
 osp_status osp_cuda_state(osp_context *ctx, size_t size, void **state, osp_error *err);
 void osp_cuda_release(osp_context *ctx, void *state);
+// All work of a launch goes through these two, so that kernels which may overlap do.
+osp_status osp_cuda_launch(const osp_launch *l, const osp_gpu_kernel *kernel,
+                           const osp_gpu_shape *shape, const void *args, size_t bytes,
+                           osp_error *err);
+osp_status osp_cuda_fill(const osp_launch *l, void *dst, int value, size_t bytes, osp_error *err);
 // One thread for each of `items`; nothing where there are none.
 osp_status osp_cuda_each(const osp_launch *l, const osp_gpu_kernel *kernel, uint64_t items,
                          uint32_t block, const void *args, size_t bytes, osp_error *err);
@@ -81,7 +86,7 @@ enum { OSP_CUDA_SHARED_BYTES = 227 * 1024 };
 
 // ---- Tactics, by family -------------------------------------------------------------------------
 
-extern const osp_tactic osp_cuda_conv_mma[9], osp_cuda_conv_direct[9];
+extern const osp_tactic osp_cuda_conv_mma[14], osp_cuda_conv_direct[9];
 extern const osp_tactic osp_cuda_conv_stem, osp_cuda_conv_depthwise;
 
 #endif

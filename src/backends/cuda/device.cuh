@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "backends/cuda/kernels.h"
+#include "gpu/gpu_grid.cuh"
 
 namespace osp {
 

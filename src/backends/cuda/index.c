@@ -62,7 +62,7 @@ static osp_status launch_topk(const osp_problem *p, void *state, const osp_launc
     a.indices = p->dst_count > 1 && p->dst[1].dtype ? l->dst[1] : NULL;
     a.workspace = l->workspace;
     const osp_gpu_shape shape = {.grid = {a.outer.count}, .block = {OSP_TOPK_THREADS}};
-    return osp_gpu_launch(l->gpu, osp_cuda_k_topk, &shape, &a, sizeof a, l->stream, err);
+    return osp_cuda_launch(l, osp_cuda_k_topk, &shape, &a, sizeof a, err);
 }
 
 const osp_tactic osp_cuda_topk = {.name = "topk",
@@ -259,7 +259,7 @@ static osp_status launch_scatter(const osp_problem *p, void *state, const osp_la
     if (a.how)
         return osp_cuda_each(l, osp_cuda_k_scatter_reduce, a.count, BLOCK, &a, sizeof a, err);
     a.winner = l->workspace;
-    OSP_TRY(osp_gpu_fill(l->gpu, a.winner, 0xFF, s->winner_bytes, l->stream, err));
+    OSP_TRY(osp_cuda_fill(l, a.winner, 0xFF, s->winner_bytes, err));
     OSP_TRY(osp_cuda_each(l, osp_cuda_k_scatter_mark, a.tuples, BLOCK, &a, sizeof a, err));
     return osp_cuda_each(l,
                          osp_cuda_k_scatter_move + osp_cuda_by_size(osp_dtype_bytes(p->dst->dtype)),

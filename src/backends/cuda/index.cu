@@ -15,6 +15,7 @@ __device__ __forceinline__ bool settle(int64_t &index, int64_t length)
 template <int SIZE>
 __global__ void __launch_bounds__(256) gather(const __grid_constant__ osp_cuda_gather_args args)
 {
+    follow();
     using T = typename Bytes<SIZE>::type;
     const uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= args.walk.count)
@@ -54,6 +55,7 @@ __device__ bool target(const osp_cuda_scatter_args &p, int64_t indices, int64_t 
 __global__ void __launch_bounds__(256)
     scatter_mark(const __grid_constant__ osp_cuda_scatter_args args)
 {
+    follow();
     const uint32_t t = blockIdx.x * blockDim.x + threadIdx.x;
     if (t >= args.tuples)
         return;
@@ -67,6 +69,7 @@ template <int SIZE>
 __global__ void __launch_bounds__(256)
     scatter_move(const __grid_constant__ osp_cuda_scatter_args args)
 {
+    follow();
     using T = typename Bytes<SIZE>::type;
     const uint64_t i = (uint64_t)blockIdx.x * blockDim.x + threadIdx.x;
     const uint32_t t = (uint32_t)(i / args.count), e = (uint32_t)(i % args.count);
@@ -111,6 +114,7 @@ __device__ int64_t reduce_int(int how, int64_t a, int64_t b)
 __global__ void __launch_bounds__(256)
     scatter_reduce(const __grid_constant__ osp_cuda_scatter_args args)
 {
+    follow();
     const uint32_t e = blockIdx.x * blockDim.x + threadIdx.x;
     if (e >= args.count)
         return;
@@ -135,17 +139,17 @@ __global__ void __launch_bounds__(256)
 }  // namespace
 
 extern "C" {
-const osp_gpu_kernel osp_cuda_k_gather[OSP_CUDA_SIZES] = {{"gather_1", (const void *)gather<1>},
-                                                          {"gather_2", (const void *)gather<2>},
-                                                          {"gather_4", (const void *)gather<4>},
-                                                          {"gather_8", (const void *)gather<8>},
-                                                          {"gather_16", (const void *)gather<16>}};
-const osp_gpu_kernel osp_cuda_k_scatter_mark[1] = {{"scatter_mark", (const void *)scatter_mark}};
+const osp_gpu_kernel osp_cuda_k_gather[OSP_CUDA_SIZES] = {{"gather_1", (const void *)gather<1>, true},
+                                                          {"gather_2", (const void *)gather<2>, true},
+                                                          {"gather_4", (const void *)gather<4>, true},
+                                                          {"gather_8", (const void *)gather<8>, true},
+                                                          {"gather_16", (const void *)gather<16>, true}};
+const osp_gpu_kernel osp_cuda_k_scatter_mark[1] = {{"scatter_mark", (const void *)scatter_mark, true}};
 const osp_gpu_kernel osp_cuda_k_scatter_move[4] = {
-    {"scatter_move_1", (const void *)scatter_move<1>},
-    {"scatter_move_2", (const void *)scatter_move<2>},
-    {"scatter_move_4", (const void *)scatter_move<4>},
-    {"scatter_move_8", (const void *)scatter_move<8>}};
+    {"scatter_move_1", (const void *)scatter_move<1>, true},
+    {"scatter_move_2", (const void *)scatter_move<2>, true},
+    {"scatter_move_4", (const void *)scatter_move<4>, true},
+    {"scatter_move_8", (const void *)scatter_move<8>, true}};
 const osp_gpu_kernel osp_cuda_k_scatter_reduce[1] = {
-    {"scatter_reduce", (const void *)scatter_reduce}};
+    {"scatter_reduce", (const void *)scatter_reduce, true}};
 }

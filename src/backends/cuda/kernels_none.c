@@ -3,6 +3,8 @@
 #include "backends/cuda/conv_kernels.h"
 #include "backends/cuda/kernels.h"
 
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"  // the rest is zero
+
 const osp_gpu_kernel osp_cuda_k_attention[2] = {{"attention_f32", 0}, {"attention_f16", 0}};
 const osp_gpu_kernel osp_cuda_k_attention_tile[1] = {{"attention_tile", 0}};
 const osp_gpu_kernel osp_cuda_k_attention_flash[9] = {
@@ -76,9 +78,9 @@ const osp_gpu_kernel osp_cuda_k_pool[5] = {{"pool_f32", 0},
                                            {"pool_f16x8", 0},
                                            {"pool_byte", 0}};
 
-#define X(BM, BN, BK, WM, WN, S)                                                                   \
-    const osp_conv_mma OSP_CONV_MMA_NAME(BM, BN, BK, WM, WN, S) = {                                \
-        "mma", BM, BN, BK, S, BM / WM * (BN / WN) * 32, {"conv_mma", 0}};
+#define X(BM, BN, BK, WM, WN, S, KW)                                                               \
+    const osp_conv_mma OSP_CONV_MMA_NAME(BM, BN, BK, WM, WN, S, KW) = {                            \
+        "mma", BM, BN, BK, S, KW, BM / WM * (BN / WN) * KW * 32, {"conv_mma", 0}};
 OSP_CONV_MMA_ROWS(X)
 #undef X
 #define X(IC, BN, TH, TW, S, WM, WN)                                                               \

@@ -144,8 +144,7 @@ static osp_status launch_product(const osp_problem *p, void *state, const osp_la
         const osp_gpu_shape shape = {
             .grid = {tiles(a.m), tiles(a.n), left < MOST_STACK ? left : MOST_STACK},
             .block = {half ? OSP_PRODUCT_THREADS_F16 : OSP_PRODUCT_THREADS_F32}};
-        OSP_TRY(osp_gpu_launch(l->gpu, osp_cuda_k_product + kernel, &shape, &a, sizeof a, l->stream,
-                               err));
+        OSP_TRY(osp_cuda_launch(l, osp_cuda_k_product + kernel, &shape, &a, sizeof a, err));
     }
     return OSP_OK;
 }
@@ -291,7 +290,7 @@ static osp_status launch_attention(const osp_cuda_attention_args *args,
     a.k_wide &= osp_cuda_aligned(a.k, 16);
     a.v_wide &= osp_cuda_aligned(a.v, 16);
     const osp_gpu_shape shape = {.grid = {a.stack.count * a.row_blocks.value}, .block = {threads}};
-    return osp_gpu_launch(l->gpu, kernel, &shape, &a, sizeof a, l->stream, err);
+    return osp_cuda_launch(l, kernel, &shape, &a, sizeof a, err);
 }
 
 static osp_status prepare_plain(const osp_problem *p, osp_context *ctx, int32_t threads,

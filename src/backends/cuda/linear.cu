@@ -30,6 +30,7 @@ __device__ __forceinline__ float finish(const osp_cuda_product_args &p, const Pl
 __global__ void __launch_bounds__(OSP_PRODUCT_THREADS_F32)
     product_f32(const __grid_constant__ osp_cuda_product_args args)
 {
+    follow();
     constexpr int K = TILE_K;
     __shared__ float tile_a[TILE_K][TILE_PITCH], tile_b[TILE_K][TILE_PITCH];
     const Place place(args);
@@ -89,6 +90,7 @@ template <bool A_TURNED, bool B_TURNED>
 __global__ void __launch_bounds__(OSP_PRODUCT_THREADS_F16)
     product_f16(const __grid_constant__ osp_cuda_product_args args)
 {
+    follow();
     constexpr int K = 32, LONG = TILE + 8, SHORT = K + 8;
     constexpr int A_PITCH = A_TURNED ? LONG : SHORT, B_PITCH = B_TURNED ? LONG : SHORT;
     constexpr int STEPS = TILE * K / 8 / OSP_PRODUCT_THREADS_F16;
@@ -164,6 +166,7 @@ __global__ void __launch_bounds__(OSP_PRODUCT_THREADS_F16)
 __global__ void __launch_bounds__(256)
     product_int(const __grid_constant__ osp_cuda_product_args args)
 {
+    follow();
     const Place place(args);
     for (int e = threadIdx.x; e < TILE * TILE; e += blockDim.x) {
         const int m = place.m0 + e / TILE, n = place.n0 + e % TILE;
@@ -187,6 +190,7 @@ __global__ void __launch_bounds__(256)
 
 __global__ void __launch_bounds__(256) einsum(const __grid_constant__ osp_cuda_einsum_args args)
 {
+    follow();
     uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= args.count)
         return;
@@ -233,11 +237,11 @@ __global__ void __launch_bounds__(256) einsum(const __grid_constant__ osp_cuda_e
 
 extern "C" {
 const osp_gpu_kernel osp_cuda_k_product[OSP_PRODUCT_KERNELS] = {
-    {"product_f32", (const void *)product_f32},
-    {"product_int", (const void *)product_int},
-    {"product_f16", (const void *)product_f16<false, false>},
-    {"product_f16_n", (const void *)product_f16<false, true>},
-    {"product_f16_m", (const void *)product_f16<true, false>},
-    {"product_f16_mn", (const void *)product_f16<true, true>}};
-const osp_gpu_kernel osp_cuda_k_einsum[1] = {{"einsum", (const void *)einsum}};
+    {"product_f32", (const void *)product_f32, true},
+    {"product_int", (const void *)product_int, true},
+    {"product_f16", (const void *)product_f16<false, false>, true},
+    {"product_f16_n", (const void *)product_f16<false, true>, true},
+    {"product_f16_m", (const void *)product_f16<true, false>, true},
+    {"product_f16_mn", (const void *)product_f16<true, true>, true}};
+const osp_gpu_kernel osp_cuda_k_einsum[1] = {{"einsum", (const void *)einsum, true}};
 }

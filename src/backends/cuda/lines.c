@@ -124,7 +124,7 @@ static osp_status launch_lines(const line_state *s, const osp_gpu_kernel *kernel
     osp_cuda_line_args a = s->args;
     a.dst = l->dst[0];
     a.src = l->src[0];
-    return osp_gpu_launch(l->gpu, kernels + s->kernel, &s->shape, &a, sizeof a, l->stream, err);
+    return osp_cuda_launch(l, kernels + s->kernel, &s->shape, &a, sizeof a, err);
 }
 
 static osp_status launch_softmax(const osp_problem *p, void *s, const osp_launch *l, osp_error *err)
@@ -262,7 +262,7 @@ static osp_status launch_layer_norm(const osp_problem *p, void *state, const osp
     a.bias = a.bias_dtype ? l->src[2] : NULL;
     a.mean = is_left_out(p, 1) ? NULL : l->dst[1];
     a.deviation = is_left_out(p, 2) ? NULL : l->dst[2];
-    return osp_gpu_launch(l->gpu, osp_cuda_k_layer_norm, &s->shape, &a, sizeof a, l->stream, err);
+    return osp_cuda_launch(l, osp_cuda_k_layer_norm, &s->shape, &a, sizeof a, err);
 }
 
 const osp_tactic osp_cuda_layer_norm = {.name = "layer_norm",

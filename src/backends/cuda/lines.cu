@@ -68,6 +68,7 @@ struct Columns {
 template <typename Team, typename T>
 __global__ void softmax(const __grid_constant__ osp_cuda_line_args args)
 {
+    follow();
     const Team team;
     const bool active = team.line < args.lines.outer.count;
     const uint32_t count = active ? args.lines.inner.count : 0;
@@ -125,6 +126,7 @@ __global__ void softmax(const __grid_constant__ osp_cuda_line_args args)
 template <typename Team, typename T>
 __global__ void reduce_floats(const __grid_constant__ osp_cuda_line_args args)
 {
+    follow();
     const Team team;
     const bool active = team.line < args.lines.outer.count;
     const uint32_t count = active ? args.lines.inner.count : 0;
@@ -168,6 +170,7 @@ __device__ long long lowest(int dtype)
 template <typename Team>
 __global__ void reduce_ints(const __grid_constant__ osp_cuda_line_args args)
 {
+    follow();
     const Team team;
     const bool active = team.line < args.lines.outer.count, max = args.kind == OSP_LINE_MAX;
     const uint32_t count = active ? args.lines.inner.count : 0;
@@ -187,6 +190,7 @@ __global__ void reduce_ints(const __grid_constant__ osp_cuda_line_args args)
 
 __global__ void layer_norm(const __grid_constant__ osp_cuda_layer_norm_args args)
 {
+    follow();
     const Rows team;
     const bool active = team.line < args.lines.outer.count;
     const uint32_t count = active ? args.lines.inner.count : 0;
@@ -224,16 +228,16 @@ __global__ void layer_norm(const __grid_constant__ osp_cuda_layer_norm_args args
 
 extern "C" {
 const osp_gpu_kernel osp_cuda_k_softmax[4] = {
-    {"softmax_rows_f32", (const void *)softmax<Rows, float>},
-    {"softmax_columns_f32", (const void *)softmax<Columns, float>},
-    {"softmax_rows_f16", (const void *)softmax<Rows, __half>},
-    {"softmax_columns_f16", (const void *)softmax<Columns, __half>}};
+    {"softmax_rows_f32", (const void *)softmax<Rows, float>, true},
+    {"softmax_columns_f32", (const void *)softmax<Columns, float>, true},
+    {"softmax_rows_f16", (const void *)softmax<Rows, __half>, true},
+    {"softmax_columns_f16", (const void *)softmax<Columns, __half>, true}};
 const osp_gpu_kernel osp_cuda_k_reduce[6] = {
-    {"reduce_rows_f32", (const void *)reduce_floats<Rows, float>},
-    {"reduce_columns_f32", (const void *)reduce_floats<Columns, float>},
-    {"reduce_rows_f16", (const void *)reduce_floats<Rows, __half>},
-    {"reduce_columns_f16", (const void *)reduce_floats<Columns, __half>},
-    {"reduce_rows_int", (const void *)reduce_ints<Rows>},
-    {"reduce_columns_int", (const void *)reduce_ints<Columns>}};
-const osp_gpu_kernel osp_cuda_k_layer_norm[1] = {{"layer_norm", (const void *)layer_norm}};
+    {"reduce_rows_f32", (const void *)reduce_floats<Rows, float>, true},
+    {"reduce_columns_f32", (const void *)reduce_floats<Columns, float>, true},
+    {"reduce_rows_f16", (const void *)reduce_floats<Rows, __half>, true},
+    {"reduce_columns_f16", (const void *)reduce_floats<Columns, __half>, true},
+    {"reduce_rows_int", (const void *)reduce_ints<Rows>, true},
+    {"reduce_columns_int", (const void *)reduce_ints<Columns>, true}};
+const osp_gpu_kernel osp_cuda_k_layer_norm[1] = {{"layer_norm", (const void *)layer_norm, true}};
 }

@@ -70,8 +70,8 @@ osp_status osp_cuda_copy_launch(const osp_cuda_copy *c, const osp_launch *l, voi
         const osp_gpu_shape shape = {
             .grid = {t.batch.count * t.row_tiles.value * t.column_tiles.value},
             .block = {OSP_CUDA_TILE, 8}};
-        return osp_gpu_launch(l->gpu, osp_cuda_k_transpose + osp_cuda_by_size(c->size), &shape, &t,
-                              sizeof t, l->stream, err);
+        return osp_cuda_launch(l, osp_cuda_k_transpose + osp_cuda_by_size(c->size), &shape, &t,
+                               sizeof t, err);
     }
     const size_t wide = c->size * (size_t)c->unit;
     const bool aligned = osp_cuda_aligned(dst, wide) && osp_cuda_aligned(src, wide);

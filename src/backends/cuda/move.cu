@@ -8,6 +8,7 @@ using namespace osp;
 template <int SIZE>
 __global__ void __launch_bounds__(256) copy(const __grid_constant__ osp_cuda_copy_args args)
 {
+    follow();
     using T = typename Bytes<SIZE>::type;
     const uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= args.walk.count)
@@ -21,6 +22,7 @@ template <int SIZE>
 __global__ void __launch_bounds__(256)
     transpose(const __grid_constant__ osp_cuda_transpose_args args)
 {
+    follow();
     using T = typename Bytes<SIZE>::type;
     constexpr int TILE = OSP_CUDA_TILE;
     __shared__ T tile[TILE][TILE + 1];
@@ -48,6 +50,7 @@ __global__ void __launch_bounds__(256)
 template <int SIZE>
 __global__ void __launch_bounds__(256) table(const __grid_constant__ osp_cuda_table_args args)
 {
+    follow();
     using T = typename Bytes<SIZE>::type;
     uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= args.walk.count)
@@ -72,6 +75,7 @@ __global__ void __launch_bounds__(256) table(const __grid_constant__ osp_cuda_ta
 
 __global__ void __launch_bounds__(256) range(const __grid_constant__ osp_cuda_range_args args)
 {
+    follow();
     const uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= args.count)
         return;
@@ -88,19 +92,19 @@ __global__ void __launch_bounds__(256) range(const __grid_constant__ osp_cuda_ra
 }  // namespace
 
 extern "C" {
-const osp_gpu_kernel osp_cuda_k_copy[OSP_CUDA_SIZES] = {{"copy_1", (const void *)copy<1>},
-                                                        {"copy_2", (const void *)copy<2>},
-                                                        {"copy_4", (const void *)copy<4>},
-                                                        {"copy_8", (const void *)copy<8>},
-                                                        {"copy_16", (const void *)copy<16>}};
-const osp_gpu_kernel osp_cuda_k_transpose[4] = {{"transpose_1", (const void *)transpose<1>},
-                                                {"transpose_2", (const void *)transpose<2>},
-                                                {"transpose_4", (const void *)transpose<4>},
-                                                {"transpose_8", (const void *)transpose<8>}};
-const osp_gpu_kernel osp_cuda_k_table[OSP_CUDA_SIZES] = {{"table_1", (const void *)table<1>},
-                                                         {"table_2", (const void *)table<2>},
-                                                         {"table_4", (const void *)table<4>},
-                                                         {"table_8", (const void *)table<8>},
-                                                         {"table_16", (const void *)table<16>}};
-const osp_gpu_kernel osp_cuda_k_range[1] = {{"range", (const void *)range}};
+const osp_gpu_kernel osp_cuda_k_copy[OSP_CUDA_SIZES] = {{"copy_1", (const void *)copy<1>, true},
+                                                        {"copy_2", (const void *)copy<2>, true},
+                                                        {"copy_4", (const void *)copy<4>, true},
+                                                        {"copy_8", (const void *)copy<8>, true},
+                                                        {"copy_16", (const void *)copy<16>, true}};
+const osp_gpu_kernel osp_cuda_k_transpose[4] = {{"transpose_1", (const void *)transpose<1>, true},
+                                                {"transpose_2", (const void *)transpose<2>, true},
+                                                {"transpose_4", (const void *)transpose<4>, true},
+                                                {"transpose_8", (const void *)transpose<8>, true}};
+const osp_gpu_kernel osp_cuda_k_table[OSP_CUDA_SIZES] = {{"table_1", (const void *)table<1>, true},
+                                                         {"table_2", (const void *)table<2>, true},
+                                                         {"table_4", (const void *)table<4>, true},
+                                                         {"table_8", (const void *)table<8>, true},
+                                                         {"table_16", (const void *)table<16>, true}};
+const osp_gpu_kernel osp_cuda_k_range[1] = {{"range", (const void *)range, true}};
 }

@@ -125,6 +125,7 @@ __device__ void power(const osp_cuda_point_args &p, const int64_t (&at)[4])
 
 __global__ void __launch_bounds__(256) point_any(const __grid_constant__ osp_cuda_point_args args)
 {
+    follow();
     const uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= args.walk.count)
         return;
@@ -151,6 +152,7 @@ __global__ void __launch_bounds__(256) point_any(const __grid_constant__ osp_cud
 template <typename T, int V>
 __global__ void __launch_bounds__(256) point(const __grid_constant__ osp_cuda_point_args args)
 {
+    follow();
     const uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= args.walk.count)
         return;
@@ -197,6 +199,7 @@ __global__ void __launch_bounds__(256) point(const __grid_constant__ osp_cuda_po
 template <int SIZE>
 __global__ void __launch_bounds__(256) where(const __grid_constant__ osp_cuda_point_args args)
 {
+    follow();
     using T = typename Bytes<SIZE>::type;
     const uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= args.walk.count)
@@ -210,6 +213,7 @@ __global__ void __launch_bounds__(256) where(const __grid_constant__ osp_cuda_po
 __global__ void __launch_bounds__(256)
     batch_norm(const __grid_constant__ osp_cuda_batch_norm_args args)
 {
+    follow();
     const uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= args.walk.count)
         return;
@@ -226,14 +230,14 @@ __global__ void __launch_bounds__(256)
 }  // namespace
 
 extern "C" {
-const osp_gpu_kernel osp_cuda_k_point[5] = {{"point_f32x4", (const void *)point<float, 4>},
-                                            {"point_f32", (const void *)point<float, 1>},
-                                            {"point_f16x8", (const void *)point<__half, 8>},
-                                            {"point_f16", (const void *)point<__half, 1>},
-                                            {"point_any", (const void *)point_any}};
-const osp_gpu_kernel osp_cuda_k_where[4] = {{"where_1", (const void *)where<1>},
-                                            {"where_2", (const void *)where<2>},
-                                            {"where_4", (const void *)where<4>},
-                                            {"where_8", (const void *)where<8>}};
-const osp_gpu_kernel osp_cuda_k_batch_norm[1] = {{"batch_norm", (const void *)batch_norm}};
+const osp_gpu_kernel osp_cuda_k_point[5] = {{"point_f32x4", (const void *)point<float, 4>, true},
+                                            {"point_f32", (const void *)point<float, 1>, true},
+                                            {"point_f16x8", (const void *)point<__half, 8>, true},
+                                            {"point_f16", (const void *)point<__half, 1>, true},
+                                            {"point_any", (const void *)point_any, true}};
+const osp_gpu_kernel osp_cuda_k_where[4] = {{"where_1", (const void *)where<1>, true},
+                                            {"where_2", (const void *)where<2>, true},
+                                            {"where_4", (const void *)where<4>, true},
+                                            {"where_8", (const void *)where<8>, true}};
+const osp_gpu_kernel osp_cuda_k_batch_norm[1] = {{"batch_norm", (const void *)batch_norm, true}};
 }

@@ -68,6 +68,7 @@ __global__ void __launch_bounds__(OSP_POOLS_THREADS)
 {
     constexpr int V = 16 / sizeof(T);
     __shared__ Pixel<T> tile[SIDE * PITCH], turned[SIDE * PITCH];
+    follow();
     const int tile_y = blockIdx.x / args.tiles_x, tile_x = blockIdx.x - tile_y * args.tiles_x;
     const int top = tile_y * OSP_POOLS_TILE - HALO, left = tile_x * OSP_POOLS_TILE - HALO;
     const int channel = blockIdx.y * V, n = blockIdx.z;
@@ -106,6 +107,6 @@ __global__ void __launch_bounds__(OSP_POOLS_THREADS)
 }  // namespace
 
 extern "C" {
-const osp_gpu_kernel osp_cuda_k_pools[2] = {{"pools_f32", (const void *)pools<float>},
-                                            {"pools_f16", (const void *)pools<__half>}};
+const osp_gpu_kernel osp_cuda_k_pools[2] = {{"pools_f32", (const void *)pools<float>, true},
+                                            {"pools_f16", (const void *)pools<__half>, true}};
 }

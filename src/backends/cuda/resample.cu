@@ -20,6 +20,7 @@ __device__ __forceinline__ double weight_of(const osp_cuda_resize_args &p, int64
 template <typename SUM>
 __global__ void __launch_bounds__(256) resize(const __grid_constant__ osp_cuda_resize_args args)
 {
+    follow();
     uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= args.walk.count)
         return;
@@ -153,6 +154,7 @@ __device__ Taps taps_of(const osp_cuda_sample_args &p, int a, float g)
 // One channel of one point.
 __global__ void __launch_bounds__(128) sample(const __grid_constant__ osp_cuda_sample_args args)
 {
+    follow();
     const uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= args.walk.count)
         return;
@@ -189,7 +191,7 @@ __global__ void __launch_bounds__(128) sample(const __grid_constant__ osp_cuda_s
 }  // namespace
 
 extern "C" {
-const osp_gpu_kernel osp_cuda_k_resize[2] = {{"resize", (const void *)resize<float>},
-                                             {"resize_exact", (const void *)resize<double>}};
-const osp_gpu_kernel osp_cuda_k_sample[1] = {{"sample", (const void *)sample}};
+const osp_gpu_kernel osp_cuda_k_resize[2] = {{"resize", (const void *)resize<float>, true},
+                                             {"resize_exact", (const void *)resize<double>, true}};
+const osp_gpu_kernel osp_cuda_k_sample[1] = {{"sample", (const void *)sample, true}};
 }

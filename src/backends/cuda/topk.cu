@@ -92,6 +92,7 @@ __device__ void sort(osp_cuda_topk_pair *pairs, uint32_t count)
 __global__ void __launch_bounds__(OSP_TOPK_THREADS)
     topk(const __grid_constant__ osp_cuda_topk_args args)
 {
+    follow();
     __shared__ uint32_t histogram[BUCKETS], taken;
     __shared__ Prefix prefix;
     __shared__ osp_cuda_topk_pair near_pairs[OSP_TOPK_SHARED];
@@ -140,5 +141,5 @@ __global__ void __launch_bounds__(OSP_TOPK_THREADS)
 }  // namespace
 
 extern "C" {
-const osp_gpu_kernel osp_cuda_k_topk[1] = {{"topk", (const void *)topk}};
+const osp_gpu_kernel osp_cuda_k_topk[1] = {{"topk", (const void *)topk, true}};
 }

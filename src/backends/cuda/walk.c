@@ -158,6 +158,25 @@ void osp_cuda_release(osp_context *ctx, void *state)
     osp_mem_free(&ctx->mem, state);
 }
 
+osp_status osp_cuda_launch(const osp_launch *l, const osp_gpu_kernel *kernel,
+                           const osp_gpu_shape *shape, const void *args, size_t bytes,
+                           osp_error *err)
+{
+    osp_gpu_shape own = *shape;
+    own.overlap = l->after_kernel && *l->after_kernel;
+    OSP_TRY(osp_gpu_launch(l->gpu, kernel, &own, args, bytes, l->stream, err));
+    if (l->after_kernel)
+        *l->after_kernel = true;
+    return OSP_OK;
+}
+
+osp_status osp_cuda_fill(const osp_launch *l, void *dst, int value, size_t bytes, osp_error *err)
+{
+    if (l->after_kernel)
+        *l->after_kernel = false;
+    return osp_gpu_fill(l->gpu, dst, value, bytes, l->stream, err);
+}
+
 osp_status osp_cuda_each(const osp_launch *l, const osp_gpu_kernel *kernel, uint64_t items,
                          uint32_t block, const void *args, size_t bytes, osp_error *err)
 {
@@ -165,5 +184,5 @@ osp_status osp_cuda_each(const osp_launch *l, const osp_gpu_kernel *kernel, uint
         return OSP_OK;
     const osp_gpu_shape shape = {.grid = {(uint32_t)((items + block - 1) / block)},
                                  .block = {block}};
-    return osp_gpu_launch(l->gpu, kernel, &shape, args, bytes, l->stream, err);
+    return osp_cuda_launch(l, kernel, &shape, args, bytes, err);
 }

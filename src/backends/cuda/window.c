@@ -229,8 +229,8 @@ static osp_status launch_pools(const osp_problem *p, void *state, const osp_laun
     a.src = l->src[0];
     for (int32_t i = 0; i < OSP_MAX_POOLS; i++)
         a.dst[i] = p->dst[i].dtype ? l->dst[i] : NULL;
-    return osp_gpu_launch(l->gpu, osp_cuda_k_pools + (p->src->dtype == OSP_DTYPE_FLOAT16),
-                          &s->shape, &a, sizeof a, l->stream, err);
+    return osp_cuda_launch(l, osp_cuda_k_pools + (p->src->dtype == OSP_DTYPE_FLOAT16), &s->shape,
+                           &a, sizeof a, err);
 }
 
 const osp_tactic osp_cuda_pools = {.name = "pools",
@@ -323,9 +323,9 @@ static osp_status launch_conv(const osp_problem *p, void *state, const osp_launc
     const osp_gpu_shape shape = {
         .grid = {(a.pixels + CONV_TILE - 1) / CONV_TILE, oc_tiles, (uint32_t)a.group},
         .block = {BLOCK}};
-    return osp_gpu_launch(l->gpu,
-                          osp_cuda_k_conv_plain + (half ? OSP_CONV_TILE_F16 : OSP_CONV_TILE_F32),
-                          &shape, &a, sizeof a, l->stream, err);
+    return osp_cuda_launch(l,
+                           osp_cuda_k_conv_plain + (half ? OSP_CONV_TILE_F16 : OSP_CONV_TILE_F32),
+                           &shape, &a, sizeof a, err);
 }
 
 const osp_tactic osp_cuda_conv_plain = {.name = "conv_plain",

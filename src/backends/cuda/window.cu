@@ -81,6 +81,7 @@ __device__ int64_t index_of(const osp_cuda_pool_args &p, int64_t plane, int64_t 
 template <typename T, int V>
 __global__ void __launch_bounds__(256) pool(const __grid_constant__ osp_cuda_pool_args args)
 {
+    follow();
     uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= args.count)
         return;
@@ -159,9 +160,9 @@ __global__ void __launch_bounds__(256) pool(const __grid_constant__ osp_cuda_poo
 }  // namespace
 
 extern "C" {
-const osp_gpu_kernel osp_cuda_k_pool[5] = {{"pool_f32", (const void *)pool<float, 1>},
-                                           {"pool_f32x4", (const void *)pool<float, 4>},
-                                           {"pool_f16", (const void *)pool<__half, 1>},
-                                           {"pool_f16x8", (const void *)pool<__half, 8>},
-                                           {"pool_byte", (const void *)pool<Byte, 1>}};
+const osp_gpu_kernel osp_cuda_k_pool[5] = {{"pool_f32", (const void *)pool<float, 1>, true},
+                                           {"pool_f32x4", (const void *)pool<float, 4>, true},
+                                           {"pool_f16", (const void *)pool<__half, 1>, true},
+                                           {"pool_f16x8", (const void *)pool<__half, 8>, true},
+                                           {"pool_byte", (const void *)pool<Byte, 1>, true}};
 }
