@@ -15,6 +15,7 @@ const osp_pass osp_passes[] = {
     {"expectation", CPU | CUDA, osp_pass_expectation},
     {"transposes", CPU | CUDA, osp_pass_transposes},
     {"fuse_conv", CPU | CUDA, osp_pass_fuse_conv},
+    {"pixel_conv", CPU | CUDA, osp_pass_pixel_conv},
     {"views", CPU | CUDA, osp_pass_views},
     {"layout", CPU | CUDA, osp_pass_layout},
 };
