@@ -2,6 +2,7 @@
 // tests can play in host memory. Thread rule: no state.
 #include "backends/cuda/conv_kernels.h"
 #include "backends/cuda/kernels.h"
+#include "backends/cuda/pixel_kernels.h"
 
 const osp_gpu_kernel osp_cuda_k_attention[2] = {{"attention_f32", 0}, {"attention_f16", 0}};
 const osp_gpu_kernel osp_cuda_k_attention_tile[1] = {{"attention_tile", 0}};
@@ -82,3 +83,8 @@ OSP_CONV_DIRECT_ROWS(X)
 #undef X
 const osp_gpu_kernel osp_kernel_conv_stem = {"conv_stem", 0};
 const osp_gpu_kernel osp_kernel_conv_depthwise = {"conv_depthwise", 0};
+const osp_pixel_kernel osp_cuda_k_pixel_conv[OSP_PIXEL_KERNELS] = {
+#define X(STEPS) {STEPS, {"pixel_conv_" #STEPS, 0}, {"pixel_conv_odd_" #STEPS, 0}},
+    OSP_PIXEL_ROWS(X)
+#undef X
+};
