@@ -52,9 +52,11 @@ static int tear_down(void **state)
     return 0;
 }
 
-static osp_engine *build(fixture *f, osp_backend backend, osp_pixels format)
+static osp_engine *build(fixture *f, osp_backend backend, osp_precision precision,
+                         osp_pixels format)
 {
     const osp_engine_options options = {.backend = backend,
+                                        .precision = precision,
                                         .height = SIDE,
                                         .width = SIDE,
                                         .batches = {BATCH},
@@ -89,18 +91,10 @@ static void run(osp_engine *engine, uint8_t *pixels, float out[BATCH * OUT])
     osp_session_close(&session);
 }
 
-static void test_outputs(void **state)
+// Outputs of the engine within `tolerance` of the cpu backend's, relative to the largest.
+static void compare(fixture *f, osp_engine *engine, double tolerance)
 {
-    fixture *f = *state;
-    osp_engine *engine = build(f, OSP_BACKEND_CUDA, OSP_PIXELS_AUTO);
-    osp_engine *cpu = build(f, OSP_BACKEND_CPU, OSP_PIXELS_UINT8);
-    osp_engine_info info;
-    osp_step_info step;
-    osp_engine_get_info(engine, &info);
-    assert_int_equal(info.image_input, OSP_PIXELS_UINT8);
-    assert_int_equal(osp_engine_step(engine, 0, 0, &step), OSP_OK);
-    assert_string_equal(step.op, "PixelConv");
-    assert_string_equal(step.tactic, "pixels");
+    osp_engine *cpu = build(f, OSP_BACKEND_CPU, OSP_PRECISION_FP32, OSP_PIXELS_UINT8);
     uint8_t pixels[BATCH * PIXELS * 3];
     float got[BATCH * OUT], want[BATCH * OUT];
     fill(pixels, sizeof pixels);
@@ -111,10 +105,38 @@ static void test_outputs(void **state)
         most = fmax(most, fabs((double)want[i]));
     assert_true(most > 0.1);
     for (int i = 0; i < BATCH * OUT; i++)
-        if (!(fabs((double)got[i] - (double)want[i]) <= 5e-3 * most))
+        if (!(fabs((double)got[i] - (double)want[i]) <= tolerance * most))
             fail_msg("[%d]: %g, not %g", i, (double)got[i], (double)want[i]);
-    osp_engine_close(&engine);
     osp_engine_close(&cpu);
+}
+
+static void test_outputs(void **state)
+{
+    fixture *f = *state;
+    osp_engine *engine = build(f, OSP_BACKEND_CUDA, OSP_PRECISION_AUTO, OSP_PIXELS_AUTO);
+    osp_engine_info info;
+    osp_step_info step;
+    osp_engine_get_info(engine, &info);
+    assert_int_equal(info.image_input, OSP_PIXELS_UINT8);
+    assert_int_equal(osp_engine_step(engine, 0, 0, &step), OSP_OK);
+    assert_string_equal(step.op, "PixelConv");
+    assert_string_equal(step.tactic, "pixels");
+    compare(f, engine, 5e-3);
+    osp_engine_close(&engine);
+}
+
+// No kernel reads pixels in FP32: it is not chosen, and works where it is asked for.
+static void test_fp32(void **state)
+{
+    fixture *f = *state;
+    osp_engine *engine = build(f, OSP_BACKEND_CUDA, OSP_PRECISION_FP32, OSP_PIXELS_AUTO);
+    osp_engine_info info;
+    osp_engine_get_info(engine, &info);
+    assert_int_equal(info.image_input, OSP_PIXELS_MODEL);
+    osp_engine_close(&engine);
+    engine = build(f, OSP_BACKEND_CUDA, OSP_PRECISION_FP32, OSP_PIXELS_UINT8);
+    compare(f, engine, 1e-5);
+    osp_engine_close(&engine);
 }
 
 // All boxes of a picture, however unlikely.
@@ -135,8 +157,8 @@ static size_t detect(osp_engine *engine, const osp_image *images, osp_detection 
 static void test_boxes(void **state)
 {
     fixture *f = *state;
-    osp_engine *pixels = build(f, OSP_BACKEND_CUDA, OSP_PIXELS_AUTO);
-    osp_engine *floats = build(f, OSP_BACKEND_CUDA, OSP_PIXELS_MODEL);
+    osp_engine *pixels = build(f, OSP_BACKEND_CUDA, OSP_PRECISION_AUTO, OSP_PIXELS_AUTO);
+    osp_engine *floats = build(f, OSP_BACKEND_CUDA, OSP_PRECISION_AUTO, OSP_PIXELS_MODEL);
     osp_engine_info info;
     osp_engine_get_info(floats, &info);
     assert_int_equal(info.image_input, OSP_PIXELS_MODEL);
@@ -170,6 +192,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_outputs, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_fp32, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_boxes, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -247,6 +247,25 @@ static void test_refusals(void **state)
     osp_engine_close(&engine);
 }
 
+// A plan may claim any size: what a detector writes must fit what the graph takes.
+static void test_detector_checks_sizes(void **state)
+{
+    fixture *f = *state;
+    for (int i = 0; i < 4; i++) {
+        const osp_pixels format = i % 2 ? OSP_PIXELS_UINT8 : OSP_PIXELS_MODEL;
+        osp_engine *engine = build(f, OSP_BACKEND_REFERENCE, (osp_image_input){.format = format});
+        const osp_detector_options options = {.head = OSP_HEAD_YOLO8};
+        osp_detector *detector;
+        osp_error err;
+        assert_int_equal(osp_detector_open(&detector, engine, &options, &err), OSP_OK);
+        osp_detector_close(&detector);
+        *(i / 2 ? &engine->facts.height : &engine->facts.width) *= 2;
+        assert_int_equal(osp_detector_open(&detector, engine, &options, &err), OSP_ERROR_FORMAT);
+        assert_null(detector);
+        osp_engine_close(&engine);
+    }
+}
+
 // ---- Choosing -----------------------------------------------------------------------------------
 
 static osp_pixels choice(fixture *f, osp_vid image, bool fast, const osp_engine_options *options)
@@ -342,9 +361,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_same_results),      TEST(test_mean_and_scale), TEST(test_plans_keep_it),
-        TEST(test_caches_apart),      TEST(test_refusals),       TEST(test_choice),
-        TEST(test_cuda_reads_pixels),
+        TEST(test_same_results),      TEST(test_mean_and_scale),
+        TEST(test_plans_keep_it),     TEST(test_caches_apart),
+        TEST(test_refusals),          TEST(test_choice),
+        TEST(test_cuda_reads_pixels), TEST(test_detector_checks_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
