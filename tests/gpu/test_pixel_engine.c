@@ -146,7 +146,7 @@ static size_t detect(osp_engine *engine, const osp_image *images, osp_detection 
         .score_threshold = -1, .iou_threshold = 1, .head = OSP_HEAD_YOLO8};
     osp_detector *detector;
     osp_error err;
-    size_t found;
+    size_t found = 0;
     if (osp_detector_open(&detector, engine, &options, &err) ||
         osp_detector_run(detector, images, BATCH, out, MOST, &found, &err))
         fail_msg("%s", err.text);
