@@ -39,9 +39,9 @@ typedef enum manner { PLAIN, ASKS, FOLLOWS } manner;
 
 static manner manner_of(const osp_graph *g, const osp_node *node)
 {
-    static const char *const asks[] = {
-        "Conv",   "FusedConv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool",
-        "Resize", "Upsample",  "PixelConv",     NULL};
+    static const char *const asks[] = {"Conv",    "FusedConv",   "ConvTranspose",
+                                       "MaxPool", "AveragePool", "GlobalAveragePool",
+                                       "Resize",  "Upsample",    NULL};
     static const char *const follows[] = {
         "Relu", "LeakyRelu", "Sigmoid", "Exp",         "Log",       "Sqrt", "Erf",  "Tanh",
         "Sin",  "Cos",       "Floor",   "HardSigmoid", "HardSwish", "Gelu", "Clip", "Silu",
@@ -50,9 +50,10 @@ static manner manner_of(const osp_graph *g, const osp_node *node)
     if (!node->op || node->output_count < 1 || node->outputs[0] == OSP_NO_VALUE ||
         !is_image(g->values + node->outputs[0]) || node->inputs[0] == OSP_NO_VALUE)
         return PLAIN;
-    if (in_list(node, asks))  // a PixelConv reads no image in this sense: its source stays as it is
-        return is_image(g->values + node->inputs[0]) || !strcmp(node->type, "PixelConv") ? ASKS
-                                                                                         : PLAIN;
+    if (!strcmp(node->type, "PixelConv"))  // its source is none of these images, and stays as it is
+        return ASKS;
+    if (in_list(node, asks))
+        return is_image(g->values + node->inputs[0]) ? ASKS : PLAIN;
     if (!in_list(node, follows))
         return PLAIN;
     for (int32_t i = 0; i < node->input_count; i++)
