@@ -85,10 +85,11 @@ static void add(chain *c, const char *type, osp_vid second, osp_vid dst, const v
 {
     const osp_vid inputs[2] = {c->v, second};
     const osp_op *op = osp_op_find("", type);
+    const char *name = osp_arena_printf(&c->graph->arena, "image_input.%s", type);
     if (dst == OSP_NO_VALUE)
         dst = osp_graph_add_value(c->graph, "", OSP_DTYPE_UNKNOWN, NULL);
-    if (c->failed || !op || dst == OSP_NO_VALUE ||
-        !osp_graph_insert_node(c->graph, c->nodes++, op, "image_input", inputs,
+    if (c->failed || !op || !name || dst == OSP_NO_VALUE ||
+        !osp_graph_insert_node(c->graph, c->nodes++, op, name, inputs,
                                second == OSP_NO_VALUE ? 1 : 2, &dst, 1, attrs))
         c->failed = true;
     c->v = dst;
