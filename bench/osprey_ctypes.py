@@ -8,6 +8,7 @@ RANK = 8
 DTYPES = {1: np.float32, 4: np.int32, 5: np.int64, 6: np.uint8, 7: np.int8, 8: np.bool_}
 BACKENDS = {"auto": 0, "reference": 1, "cpu": 2, "cuda": 3, "tensorrt": 4}
 PRECISIONS = {"auto": 0, "fp32": 1, "fp16": 2, "bf16": 3}
+AS_THE_MODEL = 1  # OSP_PIXELS_MODEL
 
 
 class Error(c.Structure):
@@ -41,6 +42,15 @@ class Tensor(c.Structure):
     ]
 
 
+class ImageInput(c.Structure):
+    _fields_ = [
+        ("format", c.c_int),
+        ("reserved32", c.c_int32),
+        ("mean", c.c_float * 3),
+        ("scale", c.c_float * 3),
+    ]
+
+
 class EngineOptions(c.Structure):
     _fields_ = [
         ("backend", c.c_int),
@@ -62,7 +72,8 @@ class EngineOptions(c.Structure):
         ("trust", c.c_int),
         ("borrow", c.c_int),
         ("progress", c.c_void_p * 2),
-        ("reserved", c.c_uint64 * 6),
+        ("image_input", ImageInput),
+        ("reserved", c.c_uint64 * 2),
     ]
 
 
@@ -105,6 +116,7 @@ class Session:
             c.byref(onnx), self.runtime, model.encode(), c.byref(self.err)))
         build = EngineOptions(backend=BACKENDS[backend], precision=PRECISIONS[precision],
                               height=height, width=width)
+        build.image_input.format = AS_THE_MODEL
         build.batches[:len(batches)] = batches
         self._check(self.lib.osp_engine_build(
             c.byref(self.engine), onnx, c.byref(build), c.byref(self.err)))

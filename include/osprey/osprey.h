@@ -135,6 +135,12 @@ typedef enum osp_head {
 typedef enum osp_resize {  // LETTERBOX: keep the aspect, pad with 114, centred
     OSP_RESIZE_AUTO = 0, OSP_RESIZE_LETTERBOX = 1, OSP_RESIZE_STRETCH = 2
 } osp_resize;
+
+// How an engine takes its image: as the model does, or as pixels: uint8 N x H x W x 3, RGB, at the
+// network's size. AUTO: pixels on cuda in FP16, where the one input goes straight into a convolution.
+typedef enum osp_pixels {
+    OSP_PIXELS_AUTO = 0, OSP_PIXELS_MODEL = 1, OSP_PIXELS_UINT8 = 2
+} osp_pixels;
 // clang-format on
 
 // ---- Runtime: the root object -------------------------------------------------------------------
@@ -319,6 +325,13 @@ typedef struct osp_progress {
     void *user;
 } osp_progress;
 
+// The engine turns pixels into what the model wants: (pixel - mean) * scale, by channel R, G, B.
+typedef struct osp_image_input {
+    osp_pixels format;
+    int32_t reserved32;
+    float mean[3], scale[3];  // only with UINT8; all scales 0: 1/255
+} osp_image_input;
+
 typedef struct osp_engine_options {
     osp_backend backend;
     int32_t device;  // CUDA ordinal
@@ -339,7 +352,8 @@ typedef struct osp_engine_options {
     osp_switch trust;   // open a plan that TensorRT will treat as code
     osp_switch borrow;  // open_memory: keep using the caller's bytes until the engine closes
     osp_progress progress;
-    uint64_t reserved[6];
+    osp_image_input image_input;  // detectors take any; a session's caller gives what it says
+    uint64_t reserved[2];
 } osp_engine_options;
 
 // Compiles a model. `options` may be NULL. A backend named by the user never falls back. One error
@@ -386,9 +400,10 @@ typedef struct osp_engine_info {
     double build_ms, open_ms;
     osp_head head;
     osp_resize resize;
-    int32_t classes;  // number of class names; 0: unknown
-    bool from_cache;  // osp_engine_open_cached found it
-    uint64_t reserved[4];
+    int32_t classes;         // number of class names; 0: unknown
+    bool from_cache;         // osp_engine_open_cached found it
+    osp_pixels image_input;  // never AUTO
+    uint64_t reserved[3];
 } osp_engine_info;
 
 OSP_API void osp_engine_get_info(const osp_engine *engine, osp_engine_info *out);

@@ -316,7 +316,8 @@ void osp_problem_cost(const osp_problem *p, double *flops, double *bytes)
     const double results = (double)osp_shape_span(dst, 0, dst->rank);
     const osp_shape *a = &p->src[0].shape;
     const osp_shape *b = p->src_count > 1 ? &p->src[1].shape : NULL;
-    if (b && (!strcmp(p->op->type, "Conv") || !strcmp(p->op->type, "FusedConv")))
+    if (b && (!strcmp(p->op->type, "Conv") || !strcmp(p->op->type, "FusedConv") ||
+              !strcmp(p->op->type, "PixelConv")))
         *flops = 2 * results * (double)osp_shape_span(b, 1, b->rank);
     else if (b && !strcmp(p->op->type, "ConvTranspose"))
         *flops = 2 * (double)osp_shape_span(a, 0, a->rank) * (double)osp_shape_span(b, 1, b->rank);

@@ -104,11 +104,20 @@ int osp_cli_engine_options(osp_cli *cli, osp_engine_options *options)
         .fixed_input_count = cli->fixed.count,
         .head = (osp_head)set->head,
         .resize = (osp_resize)set->resize,
+        .image_input = {.format = (osp_pixels)set->image_input},
         .trust = set->trust ? OSP_ON : OSP_AUTO,
         .progress = osp_cli_progress(cli),
     };
     memcpy(options->batches, set->batches, sizeof options->batches);
     return OSP_CLI_DONE;
+}
+
+int osp_cli_tensor_options(osp_cli *cli, osp_engine_options *options)
+{
+    const int status = osp_cli_engine_options(cli, options);
+    if (!status && options->image_input.format == OSP_PIXELS_AUTO)
+        options->image_input.format = OSP_PIXELS_MODEL;
+    return status;
 }
 
 static osp_status build(osp_cli *cli, const char *file, const osp_engine_options *options,
@@ -179,6 +188,8 @@ void osp_cli_engine_json(osp_cli_json *json, const osp_engine *engine)
     osp_cli_json_int(json, "batch_max", info.batch_max);
     osp_cli_json_int(json, "height", height);
     osp_cli_json_int(json, "width", width);
+    osp_cli_json_string(json, "image_input",
+                        info.image_input == OSP_PIXELS_UINT8 ? "uint8" : "model");
     osp_cli_json_int(json, "variants", info.variants);
     osp_cli_json_int(json, "steps", info.steps);
     osp_cli_json_int(json, "steps_ref", info.steps_ref);
@@ -204,7 +215,8 @@ void osp_cli_engine_print(const osp_engine *engine)
            osp_cli_precision_name(info.precision), info.device_key);
     if (info.reason && *info.reason)
         printf("  because      %s\n", info.reason);
-    printf("  input        %dx%d, batch %d to %d in %d variant%s\n", height, width, info.batch_min,
+    printf("  input        %dx%d%s, batch %d to %d in %d variant%s\n", height, width,
+           info.image_input == OSP_PIXELS_UINT8 ? " pixels (uint8)" : "", info.batch_min,
            info.batch_max, info.variants, info.variants == 1 ? "" : "s");
     printf("  steps        %d, %d of them by the plain kernels (ref)\n", info.steps,
            info.steps_ref);

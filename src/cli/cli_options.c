@@ -116,6 +116,9 @@ static const option_row rows[] = {
      "how outputs become boxes (default: by metadata and shape)"},
     {"resize", 0, CHOICE, "auto|letterbox|stretch", AT(resize), BUILDS, 0, 0, NULL,
      "how images get the input's size (default: by head)"},
+    {"image-input", 0, CHOICE, "auto|model|uint8", AT(image_input), BUILDS, 0, 0, NULL,
+     "uint8: pixels, NxHxWx3 RGB, scaled in the network; model: its own floats (default: uint8 on "
+     "cuda in fp16 where it wins, but not for raw tensors)"},
     {"fixed-input", 0, PAIRS, "NAME=FILE", AT(fixed_inputs), BUILDS, 0, 0, NULL,
      "value of an input that determines shapes; may be repeated"},
     {"trust", 0, FLAG, NULL, AT(trust), BUILDS | OSP_VERB_INSPECT, 0, 0, NULL,
@@ -130,9 +133,9 @@ enum { ROWS = sizeof rows / sizeof *rows };
 // Options that a plan cannot follow any more, because it is built.
 static bool only_for_builds(const option_row *row)
 {
-    static const char *const names[] = {"batch",       "size",          "precision",
-                                        "workspace",   "builder-level", "keep-fp32",
-                                        "fixed-input", "backend",       "cache"};
+    static const char *const names[] = {"batch",         "size",       "precision",   "workspace",
+                                        "builder-level", "keep-fp32",  "fixed-input", "backend",
+                                        "cache",         "image-input"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(row->name, names[i]) == 0)
             return true;

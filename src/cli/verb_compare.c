@@ -199,11 +199,13 @@ int osp_cli_compare(osp_cli *cli)
     side a = {.file = cli->set.file}, b = {0};
     int status = osp_cli_fix_inputs(cli, a.file);
     if (!status)
-        status = osp_cli_engine_options(cli, &options);
+        status = osp_cli_tensor_options(cli, &options);
     if (!status)
         status = against(cli, &options, &b, &other);
     if (!status)
         status = open_side(cli, &options, &a);
+    if (!status && a.info.image_input == OSP_PIXELS_UINT8)  // a plan may say so
+        other.image_input.format = OSP_PIXELS_UINT8;
     if (!status)
         status = open_side(cli, &other, &b);
     if (!status)

@@ -1,8 +1,26 @@
 // Options of a build checked, and the backend chosen with its reasons.
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "engine/engine.h"
+
+static osp_status check_image_input(const osp_image_input *in, osp_error *err)
+{
+    bool given = false, finite = true;
+    for (int i = 0; i < 3; i++) {
+        given |= in->mean[i] != 0 || in->scale[i] != 0;
+        finite &= isfinite(in->mean[i]) && isfinite(in->scale[i]);
+    }
+    if ((int)in->format < OSP_PIXELS_AUTO || in->format > OSP_PIXELS_UINT8 || in->reserved32 ||
+        !finite)
+        OSP_FAIL(err, OSP_ERROR_ARGUMENT,
+                 "image_input: format %d: use an osp_pixels, with finite numbers", (int)in->format);
+    if (given && in->format != OSP_PIXELS_UINT8)
+        OSP_FAIL(err, OSP_ERROR_ARGUMENT,
+                 "image_input: mean and scale are of pixels: set the format to OSP_PIXELS_UINT8");
+    return OSP_OK;
+}
 
 osp_status osp_engine_options_check(const osp_engine_options *options, osp_engine_options *out,
                                     osp_error *err)
@@ -33,6 +51,7 @@ osp_status osp_engine_options_check(const osp_engine_options *options, osp_engin
                  "builder_level %d, tolerance %g: use 0 to 5, and 0 or "
                  "more",
                  o->builder_level, (double)o->tolerance);
+    OSP_TRY(check_image_input(&o->image_input, err));
     for (size_t i = 0; i < sizeof o->reserved / sizeof o->reserved[0]; i++)
         if (o->reserved[i])
             OSP_FAIL(err, OSP_ERROR_ARGUMENT,

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/pixels.h"
 #include "engine/whole_engine.h"
 #include "ops/op.h"
 #include "plan/tune.h"
@@ -17,6 +18,7 @@ typedef struct builder {
     bool batch_free;
     int32_t batches[8], batch_count;
     int32_t height, width;
+    osp_pixels pixels;        // how the image comes in
     uint64_t batched_inputs;  // by position among the inputs that are not fixed
 } builder;
 
@@ -231,7 +233,9 @@ static osp_status size_inputs(const builder *b, osp_graph *g, int32_t batch, osp
                                                       : b->width;
         }
     }
-    return OSP_OK;
+    if (b->pixels != OSP_PIXELS_UINT8)
+        return OSP_OK;
+    return osp_pixels_insert(g, whole->inputs[b->image], &b->options->image_input, err);
 }
 
 // The whole model at one batch, inferred.
@@ -361,6 +365,7 @@ static osp_status build_all(const builder *b, osp_engine *engine, osp_error *err
     engine->facts.width = b->image >= 0 ? b->width : OSP_DEFAULT_SIZE;
     engine->facts.head = (int32_t)b->options->head;
     engine->facts.resize = (int32_t)b->options->resize;
+    engine->facts.pixels = (int32_t)b->pixels;
     OSP_TRY(engine->compiled.backend->whole ? build_whole(b, engine, err)
                                             : build_variants(b, engine, err));
     OSP_TRY(osp_engine_upload(engine, err));
@@ -391,9 +396,13 @@ static osp_status build(osp_engine **out, osp_model *model, const osp_engine_opt
     OSP_TRY(check_inputs(&b, err));
     OSP_TRY(choose_batches(&b, gpu, err));
     OSP_TRY(choose_size(&b, err));
+    const osp_precision precision = choose_precision(options.precision, gpu);
+    const bool fast = backend->id == OSP_BACKEND_CUDA && precision == OSP_PRECISION_FP16;
+    OSP_TRY(osp_pixels_choose(&b.pixels, &model->graph,
+                              b.image < 0 ? OSP_NO_VALUE : model->graph.inputs[b.image], fast,
+                              &options, err));
     osp_engine *engine;
-    OSP_TRY(osp_engine_make(&engine, model->runtime, backend,
-                            choose_precision(options.precision, gpu), options.device, err));
+    OSP_TRY(osp_engine_make(&engine, model->runtime, backend, precision, options.device, err));
     engine->facts.reason = osp_arena_strndup(&engine->arena, reason, strlen(reason));
     osp_status status = engine->facts.reason
                             ? build_all(&b, engine, err)

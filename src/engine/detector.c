@@ -39,10 +39,19 @@ static osp_status check_engine(const osp_engine *engine, osp_error *err)
         OSP_FAIL(err, OSP_ERROR_UNSUPPORTED,
                  "the model has %d inputs: a detector takes models whose only input is the image",
                  engine->info.inputs);
-    if (in->rank != 4 || in->dims[1] != 3 ||
-        (in->dtype != OSP_DTYPE_FLOAT32 && in->dtype != OSP_DTYPE_FLOAT16))
+    const bool pixels = in->dtype == OSP_DTYPE_UINT8;
+    if (in->rank != 4 || in->dims[pixels ? 3 : 1] != 3 ||
+        (!pixels && in->dtype != OSP_DTYPE_FLOAT32 && in->dtype != OSP_DTYPE_FLOAT16))
         OSP_FAIL(err, OSP_ERROR_UNSUPPORTED,
-                 "input '%s' is not an image: a detector takes float N x 3 x H x W", in->name);
+                 "input '%s' is not an image: a detector takes float N x 3 x H x W, or uint8 N x H "
+                 "x "
+                 "W x 3",
+                 in->name);
+    const int64_t height = in->dims[pixels ? 1 : 2], width = in->dims[pixels ? 2 : 3];
+    if ((height >= 0 && height != engine->facts.height) ||
+        (width >= 0 && width != engine->facts.width))
+        OSP_FAIL(err, OSP_ERROR_FORMAT,
+                 "input '%s' is not of the size that the plan tells: build it again", in->name);
     return OSP_OK;
 }
 
@@ -194,10 +203,13 @@ void osp_detector_close(osp_detector **detector)
 static osp_status put_image(osp_detector *d, const osp_image *image, void *input, int32_t i,
                             osp_letterbox *geometry, osp_error *err)
 {
-    size_t count = 3 * (size_t)d->engine->facts.width * (size_t)d->engine->facts.height;
+    const osp_dtype dtype = d->engine->inputs->dtype;
+    const size_t count = 3 * (size_t)d->engine->facts.width * (size_t)d->engine->facts.height;
     if (!d->pixels)
-        return osp_letterboxer_run(d->letterboxer, image, d->resize, OSP_LETTERBOX_F32_CHW,
-                                   (float *)input + (size_t)i * count, geometry, err);
+        return osp_letterboxer_run(
+            d->letterboxer, image, d->resize,
+            dtype == OSP_DTYPE_UINT8 ? OSP_LETTERBOX_U8_HWC : OSP_LETTERBOX_F32_CHW,
+            (char *)input + (size_t)i * count * osp_dtype_bytes(dtype), geometry, err);
     OSP_TRY(osp_letterboxer_run(d->letterboxer, image, d->resize, OSP_LETTERBOX_F32_CHW, d->pixels,
                                 geometry, err));
     uint16_t *dst = (uint16_t *)input + (size_t)i * count;

@@ -272,6 +272,7 @@ static osp_status put(void *user, int32_t slot, int32_t n, osp_gpu_stream stream
         .dst_w = engine->facts.width,
         .dst_h = engine->facts.height,
         .dtype = engine->inputs->dtype,
+        .interleaved = engine->inputs->dtype == OSP_DTYPE_UINT8,
         .dst = osp_session_device_input(d->session, slot, 0),
         .fits_out = s->fits,
     };

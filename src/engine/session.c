@@ -196,8 +196,12 @@ static osp_status check_tensor(const osp_engine *engine, const osp_tensor *t, in
     if (output && !t->data)
         return OSP_OK;
     if (t->dtype != info->dtype)
-        OSP_FAIL(err, OSP_ERROR_ARGUMENT, "%s '%s' is %s, the engine has %s", what, info->name,
-                 osp_dtype_name(t->dtype), osp_dtype_name(info->dtype));
+        OSP_FAIL(err, OSP_ERROR_ARGUMENT, "%s '%s' is %s, the engine has %s%s", what, info->name,
+                 osp_dtype_name(t->dtype), osp_dtype_name(info->dtype),
+                 !output && info->dtype == OSP_DTYPE_UINT8 &&
+                         engine->info.image_input == OSP_PIXELS_UINT8
+                     ? ": give pixels, or build with image_input as the model has it"
+                     : "");
     if (t->rank < 0 || t->rank > OSP_MAX_RANK)
         OSP_FAIL(err, OSP_ERROR_ARGUMENT, "%s '%s' has rank %d: use 0 to 8", what, info->name,
                  t->rank);

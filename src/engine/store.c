@@ -247,6 +247,7 @@ static uint64_t options_hash(const osp_model *model, const osp_engine_options *o
                                o->fixed_input_count,
                                (int64_t)((double)o->tolerance * 1e9)};
     uint64_t h = osp_hash64(numbers, sizeof numbers, model->hash);
+    h = osp_hash64(&o->image_input, sizeof o->image_input, h);
     h = hash_text(device_key, h);
     for (int32_t i = 0; i < o->keep_fp32_count; i++)
         h = hash_text(o->keep_fp32[i], h);

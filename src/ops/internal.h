@@ -20,6 +20,15 @@ typedef struct osp_fused_conv_attrs {
     int32_t residual;   // osp_residual
 } osp_fused_conv_attrs;
 
+// PixelConv: act(conv((pixel - mean) * scale, weights) + bias), the padding 0 after the scale. Source
+// uint8 N,H,W,C, weights as Conv's, bias (may be left out); the result has the weights' type.
+typedef struct osp_pixel_conv_attrs {
+    osp_conv_attrs conv;     // of one group
+    int32_t act;             // osp_act
+    float alpha, beta;       // of it
+    osp_floats mean, scale;  // by channel
+} osp_pixel_conv_attrs;
+
 // Attention: softmax(scale * q kT) v over the last two dims, the leading ones being alike.
 // q is [..., m, d], k [..., n, d], v [..., n, e], the result [..., m, e]; each of them with its
 // last two dims the other way round where its flag is set.

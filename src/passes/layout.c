@@ -50,6 +50,8 @@ static manner manner_of(const osp_graph *g, const osp_node *node)
     if (!node->op || node->output_count < 1 || node->outputs[0] == OSP_NO_VALUE ||
         !is_image(g->values + node->outputs[0]) || node->inputs[0] == OSP_NO_VALUE)
         return PLAIN;
+    if (!strcmp(node->type, "PixelConv"))  // its source is none of these images, and stays as it is
+        return ASKS;
     if (in_list(node, asks))
         return is_image(g->values + node->inputs[0]) ? ASKS : PLAIN;
     if (!in_list(node, follows))

@@ -17,6 +17,7 @@ const osp_pass osp_passes[] = {
     {"max_pools", CPU | CUDA, osp_pass_max_pools},
     {"transposes", CPU | CUDA, osp_pass_transposes},
     {"fuse_conv", CPU | CUDA, osp_pass_fuse_conv},
+    {"pixel_conv", CPU | CUDA, osp_pass_pixel_conv},
     {"views", CPU | CUDA, osp_pass_views},
     {"siblings", CUDA, osp_pass_siblings},
     {"layout", CPU | CUDA, osp_pass_layout},

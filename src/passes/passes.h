@@ -42,6 +42,7 @@ osp_status osp_pass_box_head(osp_graph *graph, const osp_pass_options *options, 
 osp_status osp_pass_max_pools(osp_graph *graph, const osp_pass_options *options, osp_error *err);
 osp_status osp_pass_transposes(osp_graph *graph, const osp_pass_options *options, osp_error *err);
 osp_status osp_pass_fuse_conv(osp_graph *graph, const osp_pass_options *options, osp_error *err);
+osp_status osp_pass_pixel_conv(osp_graph *graph, const osp_pass_options *options, osp_error *err);
 osp_status osp_pass_attention(osp_graph *graph, const osp_pass_options *options, osp_error *err);
 osp_status osp_pass_views(osp_graph *graph, const osp_pass_options *options, osp_error *err);
 osp_status osp_pass_siblings(osp_graph *graph, const osp_pass_options *options, osp_error *err);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "backends/problem.h"
+#include "ops/view.h"
 #include "plan/compile_parts.h"
 
 osp_status osp_compile_problem(osp_problem *p, osp_arena *arena, const osp_graph *graph,
@@ -134,7 +135,7 @@ static bool lay_images(osp_problem *p)
             return false;
     for (int32_t i = 0; i < p->src_count + p->dst_count; i++) {
         osp_operand *o = i < p->src_count ? p->src + i : p->dst + (i - p->src_count);
-        if (o->constant || o->shape.rank != 4)
+        if (o->constant || o->shape.rank != 4 || !osp_dtype_is_float(o->dtype))
             continue;
         o->layout = OSP_LAYOUT_CHANNELS_LAST;
         o->row = o->pitch = o->shape.dims[1];

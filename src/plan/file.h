@@ -5,7 +5,7 @@
 
 #include "plan/compile.h"
 
-enum { OSP_PLAN_FORMAT = 1, OSP_PLAN_HEADER_BYTES = 512 };
+enum { OSP_PLAN_FORMAT = 2, OSP_PLAN_HEADER_BYTES = 512 };
 
 // What an engine knows beside its steps.
 typedef struct osp_plan_facts {
@@ -13,6 +13,7 @@ typedef struct osp_plan_facts {
     bool batch_free;
     uint64_t batched_inputs, batched_outputs;  // bit i: dim 0 of tensor i is the batch (first 64)
     int32_t head, resize;                      // osp_head, osp_resize as asked at build
+    int32_t pixels;                            // osp_pixels; 0, as MODEL: it was not built here
     const char *reason;                        // why better backends were passed over
 } osp_plan_facts;
 

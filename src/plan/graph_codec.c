@@ -122,6 +122,7 @@ void osp_facts_encode(osp_encoder *out, const osp_plan_facts *facts)
     osp_put_u64(out, facts->batched_outputs);
     osp_put_u32(out, (uint32_t)facts->head);
     osp_put_u32(out, (uint32_t)facts->resize);
+    osp_put_u32(out, (uint32_t)facts->pixels);
     osp_put_text(out, facts->reason);
 }
 
@@ -355,9 +356,11 @@ osp_status osp_facts_decode(osp_decoder *in, osp_plan_facts *facts, osp_error *e
     facts->batched_outputs = osp_get_u64(in);
     facts->head = (int32_t)osp_get_u32(in);
     facts->resize = (int32_t)osp_get_u32(in);
+    facts->pixels = (int32_t)osp_get_u32(in);
     facts->reason = osp_get_text(in);
     if (in->failed || facts->height < 0 || facts->width < 0 || facts->head < 0 ||
-        facts->head > OSP_HEAD_DETR_PAIR || facts->resize < 0 || facts->resize > OSP_RESIZE_STRETCH)
+        facts->head > OSP_HEAD_DETR_PAIR || facts->resize < 0 ||
+        facts->resize > OSP_RESIZE_STRETCH || facts->pixels < 0 || facts->pixels > OSP_PIXELS_UINT8)
         MALFORMED(err, "header of the graph");
     return OSP_OK;
 }

@@ -55,6 +55,16 @@ class Detect(Case):
                 self.assertLessEqual(d["y2"], image["height"])
                 self.assertIn(d["class"], ("car", "truck", "boat", "plane"))
 
+    def test_pixels(self):
+        floats, pixels = self.detect(*PICTURES), self.detect(*PICTURES, "--image-input", "uint8")
+        for a, b in zip(floats["images"], pixels["images"]):
+            self.assertEqual(len(a["detections"]), len(b["detections"]))
+            for d, e in zip(a["detections"], b["detections"]):
+                self.assertEqual(d["class_id"], e["class_id"])
+                self.assertAlmostEqual(d["score"], e["score"], delta=1e-4)
+                for side in ("x1", "y1", "x2", "y2"):
+                    self.assertAlmostEqual(d[side], e[side], delta=0.02)
+
     def test_boxes_are_where_the_objects_are(self):
         truth = json.loads((SAMPLES / "ground_truth.json").read_text())
         by_id = {i["id"]: i["file_name"] for i in truth["images"]}

@@ -64,6 +64,17 @@ class Inspect(Case):
         self.assertTrue(all(s["tactic"] and s["problem"] for s in steps))
         self.assertIn(steps[0]["problem"], self.ok("inspect", "tiny.plan"))
 
+    def test_pixels(self):
+        self.assertEqual(self.json("build", TINY, "-o", "tiny.plan", *SIZE)["image_input"], "model")
+        built = self.json("build", TINY, "-o", "pixels.plan", "--image-input", "uint8", *SIZE)
+        self.assertEqual(built["image_input"], "uint8")
+        info = self.json("inspect", "pixels.plan")
+        self.assertEqual(info["engine"]["image_input"], "uint8")
+        self.assertIn("32x48 pixels (uint8)", self.ok("inspect", "pixels.plan"))
+        self.assertNotIn("pixels", self.ok("inspect", "tiny.plan"))
+        line = self.fails(USAGE, "run", "pixels.plan", "-o", "out", "--image-input", "model")
+        self.assertIn("--image-input", line)
+
     def test_plan_that_does_not_open_here(self):
         self.ok("build", TINY, "-o", "tiny.plan", *SIZE)
         plan = bytearray((self.dir / "tiny.plan").read_bytes())
@@ -203,6 +214,14 @@ class Compare(Case):
         self.assertEqual([o["name"] for o in result["outputs"]], ["output0"])
         self.assertGreater(result["outputs"][0]["cosine"], 0.99999)
         self.assertIn("cosine", self.ok("compare", TINY, *SIZE))
+
+    def test_pixels(self):
+        result = self.json("compare", TINY, *SIZE, "--image-input", "uint8", "--tolerance", "1e-4")
+        self.assertTrue(result["within_tolerance"])
+        # Whatever a plan takes, its model is given.
+        self.ok("build", TINY, "-o", "pixels.plan", "--image-input", "uint8", "--size", "1280")
+        result = self.json("compare", "pixels.plan", "--against", TINY)
+        self.assertLess(result["outputs"][0]["relative"], 1e-4)
 
     def test_over_the_tolerance(self):
         plain = self.write("a.onnx", onnx_model([onnx_node("Relu", ["x"], ["y"])],

@@ -29,7 +29,7 @@ class Usage(Case):
     def test_options_that_the_design_promises(self):
         build = {"--backend", "--device", "--batch", "--size", "--precision", "--cache", "--threads",
                  "--workspace", "--builder-level", "--keep-fp32", "--tolerance", "--head", "--resize",
-                 "--fixed-input", "--trust"}
+                 "--fixed-input", "--trust", "--image-input"}
         for verb in ("build", "run", "detect", "compare", "bench"):
             self.assertLessEqual(build, self.options_of(verb), verb)
         self.assertLessEqual({"--output", "--name"}, self.options_of("build"))
@@ -85,6 +85,7 @@ class Usage(Case):
                 (["run", TINY, "-o", "d", "--workspace", "-1"], "512M"),
                 (["run", TINY, "-o", "d", "--backend", "gpu"], "reference|cpu"),
                 (["run", TINY, "-o", "d", "--precision", "fp8"], "fp32|fp16"),
+                (["detect", TINY, "y", "--image-input", "rgb"], "auto|model|uint8"),
                 (["run", TINY, "-o", "d", "--threads", "99999999999999999999"], "whole number"),
                 (["run", TINY, "-o", "d", "--builder-level", "9"], "from 1 to 5"),
                 (["bench", TINY, "--seconds", "0"], "number from"),

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares `osprey detect` with the same model in ONNX Runtime and cv2's letterbox.
 
-    compare.py --program osprey --set FOLDER[:SIZE[:LIMIT]]... [--backend cpu]
+    compare.py --program osprey --set FOLDER[:SIZE[:LIMIT]]... [--backend cpu] [--image-input uint8]
 
 A FOLDER holds pictures and ground_truth.json (COCO), as models/scenes.py writes them; SIZE is the
 side of the square input (default 640), LIMIT the number of pictures (default all). The other side is
@@ -77,7 +77,7 @@ def ours(args, paths, size):
             (pathlib.Path(folder) / path.name).symlink_to(path.resolve())
         command = [args.program, "detect", args.model, folder, "--format", "json", "--no-draw",
                    "--backend", args.backend, "--size", f"{size}x{size}", "--conf", str(CONF),
-                   "--max-det", str(MOST), "--no-cache", "--quiet", "--threads", str(args.threads)]
+                   "--image-input", args.image_input, "--max-det", str(MOST), "--no-cache", "--quiet", "--threads", str(args.threads)]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if done.returncode:
         raise SystemExit(f"compare: {args.program} detect ended with {done.returncode}")
@@ -195,6 +195,7 @@ def main():
     parser.add_argument("--set", action="append", required=True, metavar="FOLDER[:SIZE[:LIMIT]]")
     parser.add_argument("--model", default=str(ROOT / "models/osprey-aerial.onnx"))
     parser.add_argument("--backend", default="cpu")
+    parser.add_argument("--image-input", default="auto", help="as of osprey detect")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     return 0 if all([compare_set(args, text) for text in args.set]) else 1

@@ -156,7 +156,10 @@ static osp_status detect_and_draw(fixture *f, osp_error *err)
     osp_image image = {0};
     osp_detection boxes[300];
     size_t count = 0;
-    const osp_engine_options options = {.backend = f->backend};
+    const bool pixels = f->backend == OSP_BACKEND_REFERENCE;  // floats on the other
+    const osp_engine_options options = {
+        .backend = f->backend,
+        .image_input = {.format = pixels ? OSP_PIXELS_UINT8 : OSP_PIXELS_MODEL}};
     osp_status status;
     STEP(open_runtime(f, &runtime, err));
     STEP(osp_model_open(&model, runtime, head_path, err));

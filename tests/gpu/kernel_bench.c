@@ -90,6 +90,7 @@ typedef struct letterbox_bench {
     void *pixels[BUFFERS], *input[BUFFERS];
     osp_pixel_format format;
     osp_dtype dtype;
+    bool interleaved;
 } letterbox_bench;
 
 enum { SRC_W = 1920, SRC_H = 1080, DST = 1280 };
@@ -122,6 +123,7 @@ static osp_status run_letterbox(kernel_test *t, void *user, int buffer, osp_erro
                                    .dst_w = DST,
                                    .dst_h = DST,
                                    .dtype = b->dtype,
+                                   .interleaved = b->interleaved,
                                    .dst = b->input[buffer]};
     return osp_gpu_letterbox_run(t->gpu, &job, t->stream, err);
 }
@@ -131,14 +133,21 @@ static void bench_letterbox(kernel_test *t)
     static const struct {
         osp_pixel_format format;
         osp_dtype dtype;
+        bool interleaved;
         const char *name;
         double limit_us;
     } rows[] = {
-        {OSP_PIXEL_RGB, OSP_DTYPE_FLOAT16, "letterbox 4 x 1920x1080 RGB to 1280 float16", 60},
-        {OSP_PIXEL_RGB, OSP_DTYPE_FLOAT32, "letterbox 4 x 1920x1080 RGB to 1280 float32", 60},
-        {OSP_PIXEL_RGB, OSP_DTYPE_UINT8, "letterbox 4 x 1920x1080 RGB to 1280 uint8", 60},
-        {OSP_PIXEL_RGBA, OSP_DTYPE_FLOAT16, "letterbox 4 x 1920x1080 RGBA to 1280 float16", 60},
-        {OSP_PIXEL_NV12, OSP_DTYPE_FLOAT16, "letterbox 4 x 1920x1080 NV12 to 1280 float16", 60},
+        {OSP_PIXEL_RGB, OSP_DTYPE_FLOAT16, false, "letterbox 4 x 1920x1080 RGB to 1280 float16",
+         60},
+        {OSP_PIXEL_RGB, OSP_DTYPE_FLOAT32, false, "letterbox 4 x 1920x1080 RGB to 1280 float32",
+         60},
+        {OSP_PIXEL_RGB, OSP_DTYPE_UINT8, false, "letterbox 4 x 1920x1080 RGB to 1280 uint8", 60},
+        {OSP_PIXEL_RGB, OSP_DTYPE_UINT8, true, "letterbox 4 x 1920x1080 RGB to 1280 pixels", 60},
+        {OSP_PIXEL_RGBA, OSP_DTYPE_FLOAT16, false, "letterbox 4 x 1920x1080 RGBA to 1280 float16",
+         60},
+        {OSP_PIXEL_NV12, OSP_DTYPE_FLOAT16, false, "letterbox 4 x 1920x1080 NV12 to 1280 float16",
+         60},
+        {OSP_PIXEL_NV12, OSP_DTYPE_UINT8, true, "letterbox 4 x 1920x1080 NV12 to 1280 pixels", 60},
     };
     letterbox_bench b;
     osp_error err = {0};
@@ -153,6 +162,7 @@ static void bench_letterbox(kernel_test *t)
         for (size_t k = 0; k < sizeof rows / sizeof rows[0]; k++) {
             b.format = rows[k].format;
             b.dtype = rows[k].dtype;
+            b.interleaved = rows[k].interleaved;
             const double bytes = (double)(BATCH * image_bytes(b.format)) +
                                  (double)BATCH * 3 * DST * DST * (double)osp_dtype_bytes(b.dtype);
             time_it(t, rows[k].name, run_letterbox, &b, BUFFERS, bytes, rows[k].limit_us);

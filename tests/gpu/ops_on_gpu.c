@@ -51,10 +51,12 @@ static void run_line(bench *b, const char *line)
         const size_t n = count_of(t.src + i);
         t.data[i] = take(n * osp_dtype_bytes(p.src[i].dtype));
         const float scale = p.src[i].constant ? 0.25f : 1;
+        const float half = p.src[i].dtype == OSP_DTYPE_UINT8 ? 128 : 4;
         for (size_t k = 0; k < n; k++)
             osp_store_float(p.src[i].dtype, t.data[i], k,
-                            osp_dtype_is_float(p.src[i].dtype) ? scale * made_up(&seed)
-                                                               : floorf(4 + 4 * made_up(&seed)));
+                            osp_dtype_is_float(p.src[i].dtype)
+                                ? scale * made_up(&seed)
+                                : floorf(half + half * made_up(&seed)));
     }
     memcpy(t.dst, p.dst, (size_t)p.dst_count * sizeof *p.dst);
     run_test(b, &t, true);

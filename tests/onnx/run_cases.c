@@ -271,7 +271,9 @@ static osp_status build(osp_runtime *rt, test_set *t, const char *dir, const opt
 {
     char path[MAX_PATH];
     osp_tensor fixed[MAX_TENSORS];
-    osp_engine_options eo = {.backend = o->backend, .precision = OSP_PRECISION_FP32};
+    osp_engine_options eo = {.backend = o->backend,
+                             .precision = OSP_PRECISION_FP32,
+                             .image_input = {.format = OSP_PIXELS_MODEL}};
     snprintf(path, sizeof path, "%s/model.onnx", dir);
     const osp_status status = osp_model_open(&t->model, rt, path, err);
     if (status)

@@ -224,6 +224,37 @@ static void types_follow_the_precision(void **state)
     assert_true(f->standin->onnx_bytes < plain_bytes + 2000);  // halves, and some casts
 }
 
+// TensorRT gets the nodes in front as ONNX, and its engine says what became of the input; by itself
+// none are put there. (The stand-in reads no ONNX: it is told of the input.)
+static void takes_pixels(void **state)
+{
+    fixture *f = *state;
+    const osp_engine_options o = {.image_input = {.format = OSP_PIXELS_UINT8}};
+    osp_engine *plain = build_tiny(f, NULL);
+    const int32_t plain_bytes = f->standin->onnx_bytes;
+    f->standin->network.io[0] = (standin_io){"images", 1, 5, 4, 0, {-1, SIZE, SIZE, 3}};
+    osp_engine *engine = build_tiny(f, &o);
+    osp_engine_info info;
+    osp_tensor_info input;
+    assert_true(f->standin->onnx_bytes > plain_bytes + 100);  // Cast, Mul, Transpose
+    osp_engine_get_info(plain, &info);
+    assert_int_equal(info.image_input, OSP_PIXELS_MODEL);
+    osp_engine_get_info(engine, &info);
+    assert_int_equal(info.image_input, OSP_PIXELS_UINT8);
+    assert_int_equal(osp_engine_input(engine, 0, &input), OSP_OK);
+    assert_string_equal(input.name, "images");
+    assert_true(input.dtype == OSP_DTYPE_UINT8 && input.rank == 4 && input.dims[0] == -1 &&
+                input.dims[1] == SIZE && input.dims[2] == SIZE && input.dims[3] == 3);
+    osp_detector *detector;
+    osp_error err;
+    const osp_detector_options head = {.head = OSP_HEAD_YOLO8};
+    if (osp_detector_open(&detector, engine, &head, &err))
+        fail_msg("%s", err.text);
+    osp_detector_close(&detector);
+    osp_engine_close(&plain);
+    osp_engine_close(&engine);
+}
+
 static void options_reach_the_builder(void **state)
 {
     fixture *f = *state;
@@ -329,6 +360,7 @@ int main(int argc, char **argv)
         TEST(auto_passes_over_old_devices),
         TEST(types_follow_the_precision),
         TEST(faults_are_told),
+        TEST(takes_pixels),
         TEST(options_reach_the_builder),
         TEST(progress_can_cancel),
     };

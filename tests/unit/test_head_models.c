@@ -20,7 +20,7 @@
 
 enum { IMAGES = 3, CAPACITY = 64 };
 
-static osp_engine *build(osp_runtime *runtime, const char *file, osp_backend backend)
+static osp_engine *build(osp_runtime *runtime, const char *file, osp_engine_options options)
 {
     char path[512];
     osp_model *model = NULL;
@@ -28,7 +28,7 @@ static osp_engine *build(osp_runtime *runtime, const char *file, osp_backend bac
     osp_error err;
     snprintf(path, sizeof path, HEADS "%s", file);
     if (osp_model_open(&model, runtime, path, &err) ||
-        osp_engine_build(&engine, model, &(osp_engine_options){.backend = backend}, &err))
+        osp_engine_build(&engine, model, &options, &err))
         fail_msg("%s", err.text);
     osp_model_close(&model);
     return engine;
@@ -60,14 +60,15 @@ static void check_boxes(FILE *list, const char *file, int count, const osp_detec
     }
 }
 
-static void check_case(osp_runtime *runtime, FILE *list, const char *line, osp_backend backend)
+static void check_case(osp_runtime *runtime, FILE *list, const char *line,
+                       osp_engine_options options)
 {
     char file[64];
     int width, height, images, count;
     assert_int_equal(sscanf(line, "case %63s %d %d %d %d", file, &width, &height, &images, &count),
                      5);
     assert_int_equal(images, IMAGES);
-    osp_engine *engine = build(runtime, file, backend);
+    osp_engine *engine = build(runtime, file, options);
     osp_detector *detector;
     osp_error err;
     if (osp_detector_open(&detector, engine, NULL, &err))
@@ -88,13 +89,13 @@ static void check_case(osp_runtime *runtime, FILE *list, const char *line, osp_b
     osp_engine_close(&engine);
 }
 
-static void check_refused(osp_runtime *runtime, char *line, osp_backend backend)
+static void check_refused(osp_runtime *runtime, char *line, osp_engine_options options)
 {
     char file[64];
     int used;
     assert_int_equal(sscanf(line, "refused %63s %n", file, &used), 1);
     line[strcspn(line, "\n")] = 0;
-    osp_engine *engine = build(runtime, file, backend);
+    osp_engine *engine = build(runtime, file, options);
     osp_detector *detector;
     osp_error err;
     assert_int_not_equal(osp_detector_open(&detector, engine, NULL, &err), OSP_OK);
@@ -104,7 +105,7 @@ static void check_refused(osp_runtime *runtime, char *line, osp_backend backend)
     osp_engine_close(&engine);
 }
 
-static void check_all(osp_backend backend)
+static void check_all(osp_engine_options options)
 {
     osp_runtime *runtime;
     char line[256];
@@ -114,10 +115,10 @@ static void check_all(osp_backend backend)
     assert_non_null(list);
     while (fgets(line, sizeof line, list)) {
         if (strncmp(line, "case ", 5) == 0) {
-            check_case(runtime, list, line, backend);
+            check_case(runtime, list, line, options);
             cases++;
         } else if (strncmp(line, "refused ", 8) == 0) {
-            check_refused(runtime, line, backend);
+            check_refused(runtime, line, options);
             refused++;
         }
     }
@@ -129,18 +130,28 @@ static void check_all(osp_backend backend)
 static void test_reference(void **state)
 {
     (void)state;
-    check_all(OSP_BACKEND_REFERENCE);
+    check_all((osp_engine_options){.backend = OSP_BACKEND_REFERENCE});
 }
 
 static void test_cpu(void **state)
 {
     (void)state;
-    check_all(OSP_BACKEND_CPU);
+    check_all((osp_engine_options){.backend = OSP_BACKEND_CPU});
+}
+
+// The images go in as pixels.
+static void test_pixels(void **state)
+{
+    (void)state;
+    check_all((osp_engine_options){.backend = OSP_BACKEND_REFERENCE,
+                                   .image_input = {.format = OSP_PIXELS_UINT8}});
+    check_all((osp_engine_options){.backend = OSP_BACKEND_CPU,
+                                   .image_input = {.format = OSP_PIXELS_UINT8}});
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_reference),
-                                       cmocka_unit_test(test_cpu)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_reference), cmocka_unit_test(test_cpu),
+                                       cmocka_unit_test(test_pixels)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

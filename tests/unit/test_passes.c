@@ -5,7 +5,7 @@
 //     case NAME
 //     refuse TYPE                      the backend takes no node of that type
 //     refuse TYPE TEXT                 ... whose attributes' text contains TEXT
-//     x: float32[1,4,5,5]              an input; its numbers are random, in -1..1
+//     x: float32[1,4,5,5]              an input; its numbers are random, in -1..1 (uint8: all)
 //     w: float32[8,4,3,3] random       a constant of random numbers in -1..1
 //     v: float32[8] random 0.5 2       ... within bounds
 //     c: float32[] = 0.5               a constant with its elements
@@ -311,7 +311,9 @@ static osp_view *run_graph(golden *g, const osp_graph *graph)
     }
     for (int32_t i = 0; i < graph->input_count; i++) {
         const osp_view *view = views + graph->inputs[i];
-        fill_random(view->dtype, view->data, osp_view_count(view), (uint32_t)i + 1, -1, 1);
+        const bool pixels = view->dtype == OSP_DTYPE_UINT8;
+        fill_random(view->dtype, view->data, osp_view_count(view), (uint32_t)i + 1, pixels ? 0 : -1,
+                    pixels ? 256 : 1);
     }
     osp_error err = {0};
     for (size_t n = 0; n < graph->node_count; n++)
@@ -436,6 +438,7 @@ GOLDEN(attention)
 GOLDEN(expectation)
 GOLDEN(transposes)
 GOLDEN(fuse_conv)
+GOLDEN(pixel_conv)
 GOLDEN(views)
 GOLDEN(siblings)
 GOLDEN(layout)
@@ -448,9 +451,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fold),       cmocka_unit_test(batch_norm), cmocka_unit_test(identity),
         cmocka_unit_test(recompose),  cmocka_unit_test(attention),  cmocka_unit_test(expectation),
-        cmocka_unit_test(transposes), cmocka_unit_test(fuse_conv),  cmocka_unit_test(views),
-        cmocka_unit_test(layout),     cmocka_unit_test(box_head),   cmocka_unit_test(max_pools),
-        cmocka_unit_test(rounding),   cmocka_unit_test(siblings),
+        cmocka_unit_test(transposes), cmocka_unit_test(fuse_conv),  cmocka_unit_test(pixel_conv),
+        cmocka_unit_test(views),      cmocka_unit_test(siblings),   cmocka_unit_test(layout),
+        cmocka_unit_test(box_head),   cmocka_unit_test(max_pools),  cmocka_unit_test(rounding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,6 +84,8 @@ extern const osp_tactic osp_cuda_move, osp_cuda_pad, osp_cuda_range, osp_cuda_co
 // launch is passed over when tactics are timed.
 enum { OSP_CUDA_SHARED_BYTES = 227 * 1024 };
 
+extern const osp_tactic osp_cuda_pixel_conv;
+
 // ---- Tactics, by family -------------------------------------------------------------------------
 
 extern const osp_tactic osp_cuda_conv_mma[14], osp_cuda_conv_direct[9];

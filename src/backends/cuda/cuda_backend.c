@@ -40,6 +40,7 @@ typedef struct row {
 static const row rows[] = {
     {"Conv", "", CONVOLUTIONS},
     {"FusedConv", "osprey", CONVOLUTIONS},
+    {"PixelConv", "osprey", {&osp_cuda_pixel_conv, NULL}},
     {"ConvTranspose", "", {&osp_cuda_conv_plain, NULL}},
     {"MatMul", "", {&osp_cuda_product, NULL}},
     {"Gemm", "", {&osp_cuda_product, NULL}},

@@ -2,6 +2,7 @@
 // tests can play in host memory. Thread rule: no state.
 #include "backends/cuda/conv_kernels.h"
 #include "backends/cuda/kernels.h"
+#include "backends/cuda/pixel_kernels.h"
 
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"  // the rest is zero
 
@@ -93,3 +94,8 @@ const osp_gpu_kernel osp_kernel_conv_stem[OSP_STEM_KERNELS] = {
     {"conv_stem_f16x2_32", 0}, {"conv_stem_f32_16", 0},  {"conv_stem_f32_32", 0},
     {"conv_stem_f32x2_16", 0}, {"conv_stem_f32x2_32", 0}};
 const osp_gpu_kernel osp_kernel_conv_depthwise = {"conv_depthwise", 0};
+const osp_pixel_kernel osp_cuda_k_pixel_conv[OSP_PIXEL_KERNELS] = {
+#define X(STEPS) {STEPS, {"pixel_conv_" #STEPS, 0}, {"pixel_conv_odd_" #STEPS, 0}},
+    OSP_PIXEL_ROWS(X)
+#undef X
+};
