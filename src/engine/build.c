@@ -375,35 +375,59 @@ static osp_precision choose_precision(osp_precision asked, bool gpu)
     return gpu ? OSP_PRECISION_FP16 : OSP_PRECISION_FP32;
 }
 
-static osp_status build(osp_engine **out, osp_model *model, const osp_engine_options *given,
-                        osp_error *err)
+// On one backend; `reason` says why others were passed over.
+static osp_status build_on(osp_engine **out, const builder *shared, const osp_backend_def *backend,
+                           const char *reason, osp_error *err)
 {
-    double start = osp_time_us();
-    osp_engine_options options;
-    char reason[512];
-    const osp_backend_def *backend;
-    OSP_TRY(osp_engine_options_check(given, &options, err));
-    OSP_TRY(osp_backend_choose(model->runtime, &options, &backend, reason, sizeof reason, err));
+    builder b = *shared;
+    const osp_engine_options *o = b.options;
     const bool gpu = backend->program != NULL;
-    builder b = {.model = model, .options = &options};
-    OSP_TRY(check_fixed_inputs(&b, err));
-    b.image = find_image(&b);
-    OSP_TRY(check_inputs(&b, err));
-    OSP_TRY(choose_batches(&b, gpu, err));
-    OSP_TRY(choose_size(&b, err));
     osp_engine *engine;
-    OSP_TRY(osp_engine_make(&engine, model->runtime, backend,
-                            choose_precision(options.precision, gpu), options.device, err));
+    *out = NULL;
+    OSP_TRY(choose_batches(&b, gpu, err));
+    OSP_TRY(osp_engine_make(&engine, b.model->runtime, backend, choose_precision(o->precision, gpu),
+                            o->device, err));
     engine->facts.reason = osp_arena_strndup(&engine->arena, reason, strlen(reason));
     osp_status status = engine->facts.reason
                             ? build_all(&b, engine, err)
                             : osp_error_set(err, OSP_ERROR_MEMORY, "out of memory");
-    if (status) {
+    if (status)
         osp_engine_close(&engine);
-        return status;
-    }
-    engine->info.build_ms = (osp_time_us() - start) * 1e-3;
     *out = engine;
+    return status;
+}
+
+static osp_status build(osp_engine **out, osp_model *model, const osp_engine_options *given,
+                        osp_error *err)
+{
+    const double start = osp_time_us();
+    osp_engine_options options;
+    OSP_TRY(osp_engine_options_check(given, &options, err));
+    builder b = {.model = model, .options = &options};
+    osp_backend_choice choice = {0};
+    const osp_backend_def *backend;
+    bool makeshift = false;
+    OSP_TRY(osp_backend_next(model->runtime, &options, &choice, &backend, err));
+    OSP_TRY(check_fixed_inputs(&b, err));
+    b.image = find_image(&b);
+    OSP_TRY(check_inputs(&b, err));
+    OSP_TRY(choose_size(&b, err));
+    for (;;) {
+        osp_error why;
+        const osp_status status = build_on(out, &b, backend, choice.reason, &why);
+        if (!status)
+            break;
+        if (!osp_backend_may_pass_over(&options, &choice, status)) {
+            if (err)
+                *err = why;
+            return status;
+        }
+        makeshift |= status == OSP_ERROR_DEVICE;
+        osp_backend_pass_over(model->runtime, &choice, backend->id, why.text);
+        OSP_TRY(osp_backend_next(model->runtime, &options, &choice, &backend, err));
+    }
+    (*out)->makeshift = makeshift;
+    (*out)->info.build_ms = (osp_time_us() - start) * 1e-3;
     return OSP_OK;
 }
 
