@@ -6,6 +6,12 @@
 #include "plan/file.h"
 #include "vision/names.h"
 
+// One output beside FP32 (fp32_check.c).
+typedef struct osp_difference {
+    const char *output;
+    double of_range;
+} osp_difference;
+
 struct osp_engine {
     osp_runtime *runtime;
     atomic_int references;
@@ -18,6 +24,8 @@ struct osp_engine {
     osp_file file;    // the plan, mapped; weights are used in place
     void *bytes;      // the plan, copied from memory
     osp_names names;  // of classes, from the metadata
+    osp_difference *differences;
+    int32_t difference_count;
     // Whole-model backends: their engine, and what it says of itself.
     void *whole;
     uint64_t session_bytes;
