@@ -72,7 +72,8 @@ OSP_API int32_t osp_version(void);
     X(ERROR_TIMEOUT, 13, "not finished in time")                                                   \
     X(ERROR_CANCELLED, 14, "cancelled") /* by the progress callback */                             \
     X(ERROR_OVERFLOW, 15, "a result is larger than its buffer")                                    \
-    X(ERROR_SYSTEM, 16, "the system or a library refused a call")
+    X(ERROR_SYSTEM, 16, "the system or a library refused a call")                                  \
+    X(ERROR_INEXACT, 17, "too far from FP32") /* keep nodes in FP32, or allow more */
 
 typedef enum osp_status {
 #define X(name, value, text) OSP_##name = value,
@@ -338,9 +339,9 @@ typedef struct osp_engine_options {
     osp_precision precision;
     int32_t batches[8];     // one variant each; all 0: 1, 2, 4 on a GPU, 1 on the CPU, where free
     int32_t height, width;  // where the model leaves them free; 0: 1280
-    uint64_t workspace_bytes;      // 0: the smaller of 90 % of the device's memory and what is free
-    int32_t builder_level;         // tensorrt: 1..5; 0: its default
-    float tolerance;               // cuda: largest difference from FP32, relative to the range
+    uint64_t workspace_bytes;  // 0: the smaller of 90 % of the device's memory and what is free
+    int32_t builder_level;     // tensorrt: 1..5; 0: its default
+    float tolerance;  // refuse above this difference from FP32 (osp_engine_difference); 0: never
     const char *cache_file;        // timing cache; NULL: none
     const char *const *keep_fp32;  // names of nodes to leave in FP32; tensorrt: then all types are
                                    // settled here, and TensorRT 10 chooses none (strongly typed)
@@ -356,8 +357,11 @@ typedef struct osp_engine_options {
     uint64_t reserved[2];
 } osp_engine_options;
 
-// Compiles a model. `options` may be NULL. A backend named by the user never falls back. One error
-// lists all nodes that the backend cannot run (UNSUPPORTED). Seconds of work on a GPU.
+// Compiles a model. `options` may be NULL. A backend named by the user never falls back; AUTO goes on
+// to the next where one cannot run the model (UNSUPPORTED; one error lists all nodes that it cannot
+// run) or turns out to be unusable (DEVICE), and to none after any other error: memory that is short
+// for the moment must not decide how fast an engine is for good. Seconds of work on a GPU.
+// FP16 and BF16 engines are compared with FP32, see osp_engine_difference; INEXACT over the tolerance.
 OSP_API osp_status osp_engine_build(osp_engine **out, osp_model *model,
                                     const osp_engine_options *options, osp_error *err);
 OSP_API osp_status osp_engine_build_memory(osp_engine **out, osp_runtime *runtime, const void *onnx,
@@ -400,10 +404,12 @@ typedef struct osp_engine_info {
     double build_ms, open_ms;
     osp_head head;
     osp_resize resize;
-    int32_t classes;         // number of class names; 0: unknown
-    bool from_cache;         // osp_engine_open_cached found it
-    osp_pixels image_input;  // never AUTO
-    uint64_t reserved[3];
+    int32_t classes;                // number of class names; 0: unknown
+    bool from_cache;                // osp_engine_open_cached found it
+    osp_pixels image_input;         // never AUTO
+    double difference;              // the largest that osp_engine_difference tells of,
+    const char *difference_output;  // and whose it is; NULL: not compared
+    uint64_t reserved[1];
 } osp_engine_info;
 
 OSP_API void osp_engine_get_info(const osp_engine *engine, osp_engine_info *out);
@@ -412,6 +418,15 @@ OSP_API void osp_engine_get_info(const osp_engine *engine, osp_engine_info *out)
 OSP_API void osp_engine_input_size(const osp_engine *engine, int32_t *height, int32_t *width);
 OSP_API osp_status osp_engine_input(const osp_engine *engine, int32_t i, osp_tensor_info *out);
 OSP_API osp_status osp_engine_output(const osp_engine *engine, int32_t i, osp_tensor_info *out);
+// What less than FP32 costs, measured when the engine was built (by backends cpu and cuda, and by
+// tensorrt where a tolerance is set; an opened plan tells nothing): one row of seeded random input
+// through this engine and through the same graph in FP32 on the same device. For float output `i`, the
+// largest difference as a share of the range of FP32's values; infinite where one is finite and the
+// other is not. Outputs whose rows are chosen (TopK, NMS) may hold others in another order where scores
+// are as good as equal, so the values that they are chosen from are compared in their place. It tells
+// of the arithmetic, not of mAP. ARGUMENT past the end.
+OSP_API osp_status osp_engine_difference(const osp_engine *engine, int32_t i, const char **output,
+                                         double *of_range);
 OSP_API const char *osp_engine_class_name(const osp_engine *engine, int32_t class_id);  // or NULL
 
 typedef struct osp_step_info {

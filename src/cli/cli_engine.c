@@ -200,6 +200,16 @@ void osp_cli_engine_json(osp_cli_json *json, const osp_engine *engine)
     osp_cli_json_string(json, "resize", osp_cli_resize_name(info.resize));
     osp_cli_json_int(json, "classes", info.classes);
     osp_cli_json_bool(json, "from_cache", info.from_cache);
+    const char *output;
+    double of_range;
+    osp_cli_json_open(json, "fp32_differences", '[');
+    for (int32_t i = 0; !osp_engine_difference(engine, i, &output, &of_range); i++) {
+        osp_cli_json_open(json, NULL, '{');
+        osp_cli_json_string(json, "output", output);
+        osp_cli_json_real(json, "of_range", of_range, 6);
+        osp_cli_json_close(json, '}');
+    }
+    osp_cli_json_close(json, ']');
     osp_cli_json_real(json, "build_ms", info.build_ms, 6);
     osp_cli_json_real(json, "open_ms", info.open_ms, 6);
 }
@@ -223,6 +233,9 @@ void osp_cli_engine_print(const osp_engine *engine)
     printf("  memory       weights %s, activations %s a session\n",
            osp_cli_bytes_text(info.weight_bytes, weights),
            osp_cli_bytes_text(info.activation_bytes, activations));
+    if (info.difference_output)
+        printf("  exactness    '%s' differs most from fp32: by %.2g of its range\n",
+               info.difference_output, info.difference);
     if (info.head != OSP_HEAD_NONE)
         printf("  detector     head %s, resize %s, %d classes\n", osp_cli_head_name(info.head),
                osp_cli_resize_name(info.resize), info.classes);

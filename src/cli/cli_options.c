@@ -111,7 +111,7 @@ static const option_row rows[] = {
     {"keep-fp32", 0, WORDS, "NODES", AT(keep_fp32), BUILDS, 0, 0, NULL,
      "names of nodes to leave in fp32, at commas"},
     {"tolerance", 0, REAL, "X", AT(tolerance), BUILDS, 0, 1e9, NULL,
-     "largest difference from fp32, relative to the output's range; compare: fail above it"},
+     "largest difference from fp32, relative to the output's range: refuse, or fail, above it"},
     {"head", 0, CHOICE, "auto|none|end2end|yolo8|yolo5|detr|detr-pair", AT(head), BUILDS, 0, 0, NULL,
      "how outputs become boxes (default: by metadata and shape)"},
     {"resize", 0, CHOICE, "auto|letterbox|stretch", AT(resize), BUILDS, 0, 0, NULL,

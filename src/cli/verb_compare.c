@@ -194,12 +194,13 @@ static int against(osp_cli *cli, const osp_engine_options *options, side *b,
 
 int osp_cli_compare(osp_cli *cli)
 {
-    osp_engine_options options, other;
+    osp_engine_options options = {0}, other;
     osp_cli_tensors inputs = {0};
     side a = {.file = cli->set.file}, b = {0};
     int status = osp_cli_fix_inputs(cli, a.file);
     if (!status)
         status = osp_cli_tensor_options(cli, &options);
+    options.tolerance = 0;  // of the outputs compared here, not of the builds
     if (!status)
         status = against(cli, &options, &b, &other);
     if (!status)

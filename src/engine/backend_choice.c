@@ -5,6 +5,10 @@
 
 #include "engine/engine.h"
 
+enum { ORDER_COUNT = 3 };
+static const osp_backend auto_order[ORDER_COUNT] = {OSP_BACKEND_CUDA, OSP_BACKEND_TENSORRT,
+                                                    OSP_BACKEND_CPU};
+
 static osp_status check_image_input(const osp_image_input *in, osp_error *err)
 {
     bool given = false, finite = true;
@@ -96,13 +100,20 @@ static const char *why_not(osp_runtime *runtime, osp_backend id, int32_t device,
     return def->probe ? def->probe(&runtime->ctx, device, reason, size) : NULL;
 }
 
-osp_status osp_backend_choose(osp_runtime *runtime, const osp_engine_options *options,
-                              const osp_backend_def **out, char *reason, size_t size,
-                              osp_error *err)
+void osp_backend_pass_over(osp_runtime *runtime, osp_backend_choice *choice, osp_backend id,
+                           const char *why)
 {
-    static const osp_backend order[] = {OSP_BACKEND_CUDA, OSP_BACKEND_TENSORRT, OSP_BACKEND_CPU};
+    const size_t used = strlen(choice->reason);
+    osp_log(&runtime->ctx, OSP_LOG_WARNING, "backend %s is passed over: %s", backend_name(id), why);
+    snprintf(choice->reason + used, sizeof choice->reason - used, "%s%s: %s", used ? "; " : "",
+             backend_name(id), why);
+}
+
+osp_status osp_backend_next(osp_runtime *runtime, const osp_engine_options *options,
+                            osp_backend_choice *choice, const osp_backend_def **out, osp_error *err)
+{
     char text[256];
-    reason[0] = 0;
+    *out = NULL;
     if (options->backend != OSP_BACKEND_AUTO) {
         const char *why = why_not(runtime, options->backend, options->device, text, sizeof text);
         if (why)
@@ -111,18 +122,21 @@ osp_status osp_backend_choose(osp_runtime *runtime, const osp_engine_options *op
         *out = osp_backend_by_id(options->backend);
         return OSP_OK;
     }
-    size_t used = 0;
-    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
-        const char *why = why_not(runtime, order[i], options->device, text, sizeof text);
+    while (choice->next < ORDER_COUNT) {
+        const osp_backend id = auto_order[choice->next++];
+        const char *why = why_not(runtime, id, options->device, text, sizeof text);
         if (!why) {
-            *out = osp_backend_by_id(order[i]);
+            *out = osp_backend_by_id(id);
             return OSP_OK;
         }
-        osp_log(&runtime->ctx, OSP_LOG_WARNING, "backend %s is passed over: %s",
-                backend_name(order[i]), why);
-        int n = snprintf(reason + used, size - used, "%s%s: %s", used ? "; " : "",
-                         backend_name(order[i]), why);
-        used += n > 0 && (size_t)n < size - used ? (size_t)n : 0;
+        osp_backend_pass_over(runtime, choice, id, why);
     }
-    OSP_FAIL(err, OSP_ERROR_DEVICE, "no backend can run here: %s", reason);
+    OSP_FAIL(err, OSP_ERROR_DEVICE, "no backend can run here: %s", choice->reason);
+}
+
+bool osp_backend_may_pass_over(const osp_engine_options *options, const osp_backend_choice *choice,
+                               osp_status status)
+{
+    return options->backend == OSP_BACKEND_AUTO && choice->next < ORDER_COUNT &&
+           (status == OSP_ERROR_UNSUPPORTED || status == OSP_ERROR_DEVICE);
 }

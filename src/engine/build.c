@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/fp32_check.h"
 #include "engine/pixels.h"
 #include "engine/whole_engine.h"
 #include "ops/op.h"
@@ -20,6 +21,8 @@ typedef struct builder {
     int32_t height, width;
     osp_pixels pixels;        // how the image comes in
     uint64_t batched_inputs;  // by position among the inputs that are not fixed
+    bool exposed;             // to be compared: with outputs that do not depend on choices
+    bool untuned;             // by the first tactics that accept
 } builder;
 
 static const osp_tensor *fixed_tensor(const builder *b, const char *name)
@@ -246,6 +249,8 @@ static osp_status make_variant(const builder *b, osp_graph *g, int32_t batch, bo
     osp_status status = size_inputs(b, g, batch, err);
     if (!status)
         status = osp_graph_infer(g, allow_opaque, err);
+    if (!status && b->exposed)
+        status = osp_graph_expose_choices(g, err);
     if (status)
         osp_graph_free(g);
     return status;
@@ -301,6 +306,8 @@ static osp_status make_whole(const builder *b, osp_graph *g, osp_error *err)
     if (!status) {
         status = size_inputs(b, g, b->batch_free ? -1 : b->batches[0], err);
         osp_model_learn_types(g, &sized);
+        if (!status && b->exposed)
+            status = osp_graph_expose_choices(g, err);
         if (status)
             osp_graph_free(g);
     }
@@ -351,7 +358,7 @@ static osp_status build_each(const builder *b, osp_engine *engine, osp_error *er
 static osp_status build_variants(const builder *b, osp_engine *engine, osp_error *err)
 {
     osp_compiled *c = &engine->compiled;
-    if (c->gpu)
+    if (c->gpu && !b->untuned)
         OSP_TRY(osp_tuner_open(&c->tuner, c->ctx, c->gpu, b->options->cache_file,
                                engine->device_key, err));
     const osp_status status = build_each(b, engine, err);
@@ -380,39 +387,139 @@ static osp_precision choose_precision(osp_precision asked, bool gpu)
     return gpu ? OSP_PRECISION_FP16 : OSP_PRECISION_FP32;
 }
 
-static osp_status build(osp_engine **out, osp_model *model, const osp_engine_options *given,
-                        osp_error *err)
+// ---- Compared with FP32 -------------------------------------------------------------------------
+
+// One more engine, for the comparison only: one row, and outputs that can be compared.
+static osp_status build_beside(osp_engine **out, const builder *shared, const osp_engine *engine,
+                               osp_precision precision, osp_error *err)
 {
-    double start = osp_time_us();
-    osp_engine_options options;
-    char reason[512];
-    const osp_backend_def *backend;
-    OSP_TRY(osp_engine_options_check(given, &options, err));
-    OSP_TRY(osp_backend_choose(model->runtime, &options, &backend, reason, sizeof reason, err));
+    osp_engine_options o = *shared->options;
+    builder b = *shared;
+    o.progress = (osp_progress){0};
+    o.builder_level = 1;
+    b.options = &o;
+    b.exposed = true;
+    b.untuned = precision == OSP_PRECISION_FP32;
+    if (b.batch_free) {
+        b.batches[0] = 1;
+        b.batch_count = 1;
+    }
+    OSP_TRY(
+        osp_engine_make(out, engine->runtime, engine->compiled.backend, precision, o.device, err));
+    return build_all(&b, *out, err);
+}
+
+static bool same_outputs(const osp_engine *a, const osp_engine *b)
+{
+    bool same = a->info.outputs == b->info.outputs;
+    for (int32_t i = 0; same && i < a->info.outputs; i++)
+        same = !strcmp(a->outputs[i].name, b->outputs[i].name);
+    return same;
+}
+
+// The engine itself where its outputs can be compared as they are, else one of its kind.
+static osp_status compare_fp32(const builder *b, osp_engine *engine, osp_error *err)
+{
+    osp_engine *fp32 = NULL, *low = NULL;
+    osp_status status = build_beside(&fp32, b, engine, OSP_PRECISION_FP32, err);
+    if (!status && !same_outputs(engine, fp32))
+        status = build_beside(&low, b, engine, engine->compiled.precision, err);
+    if (!status)
+        status = osp_engine_compare_fp32(engine, low ? low : engine, fp32,
+                                         (double)b->options->tolerance, err);
+    osp_engine_close(&low);
+    osp_engine_close(&fp32);
+    return status;
+}
+
+// A whole-model backend may take minutes for another engine: only where a tolerance asks for it.
+// Without one, a comparison that fails (for want of memory, say) costs the figures and no more.
+static osp_status check_fp32(const builder *b, osp_engine *engine, osp_error *err)
+{
+    const osp_compiled *c = &engine->compiled;
+    const osp_progress *p = &b->options->progress;
+    const bool asked = b->options->tolerance > 0;
+    if (c->precision == OSP_PRECISION_FP32 ||
+        (c->backend->whole ? !asked : !c->backend->runs_passes))
+        return OSP_OK;
+    if (p->step && !p->step(p->user, "compare with fp32", 0, 1))
+        OSP_FAIL(err, OSP_ERROR_CANCELLED, "the build was cancelled");
+    osp_error why;
+    const osp_status status = compare_fp32(b, engine, &why);
+    if (status && (asked || status == OSP_ERROR_DEVICE_LOST)) {
+        if (err)
+            *err = why;
+        return status;
+    }
+    if (status)
+        osp_log(&engine->runtime->ctx, OSP_LOG_WARNING, "the engine is not compared with fp32: %s",
+                why.text);
+    if (p->step && !p->step(p->user, "compare with fp32", 1, 1))
+        OSP_FAIL(err, OSP_ERROR_CANCELLED, "the build was cancelled");
+    return OSP_OK;
+}
+
+// ---- Building -----------------------------------------------------------------------------------
+
+// On one backend; `reason` says why others were passed over.
+static osp_status build_on(osp_engine **out, const builder *shared, const osp_backend_def *backend,
+                           const char *reason, osp_error *err)
+{
+    builder b = *shared;
+    const osp_engine_options *o = b.options;
     const bool gpu = backend->program != NULL;
-    builder b = {.model = model, .options = &options};
-    OSP_TRY(check_fixed_inputs(&b, err));
-    b.image = find_image(&b);
-    OSP_TRY(check_inputs(&b, err));
-    OSP_TRY(choose_batches(&b, gpu, err));
-    OSP_TRY(choose_size(&b, err));
-    const osp_precision precision = choose_precision(options.precision, gpu);
+    const osp_precision precision = choose_precision(o->precision, gpu);
     const bool fast = backend->id == OSP_BACKEND_CUDA && precision == OSP_PRECISION_FP16;
-    OSP_TRY(osp_pixels_choose(&b.pixels, &model->graph,
-                              b.image < 0 ? OSP_NO_VALUE : model->graph.inputs[b.image], fast,
-                              &options, err));
+    const osp_graph *g = &b.model->graph;
     osp_engine *engine;
-    OSP_TRY(osp_engine_make(&engine, model->runtime, backend, precision, options.device, err));
+    *out = NULL;
+    OSP_TRY(choose_batches(&b, gpu, err));
+    OSP_TRY(osp_pixels_choose(&b.pixels, g, b.image < 0 ? OSP_NO_VALUE : g->inputs[b.image], fast,
+                              o, err));
+    OSP_TRY(osp_engine_make(&engine, b.model->runtime, backend, precision, o->device, err));
     engine->facts.reason = osp_arena_strndup(&engine->arena, reason, strlen(reason));
     osp_status status = engine->facts.reason
                             ? build_all(&b, engine, err)
                             : osp_error_set(err, OSP_ERROR_MEMORY, "out of memory");
-    if (status) {
+    if (!status)
+        status = check_fp32(&b, engine, err);
+    if (status)
         osp_engine_close(&engine);
-        return status;
-    }
-    engine->info.build_ms = (osp_time_us() - start) * 1e-3;
     *out = engine;
+    return status;
+}
+
+static osp_status build(osp_engine **out, osp_model *model, const osp_engine_options *given,
+                        osp_error *err)
+{
+    const double start = osp_time_us();
+    osp_engine_options options;
+    OSP_TRY(osp_engine_options_check(given, &options, err));
+    builder b = {.model = model, .options = &options};
+    osp_backend_choice choice = {0};
+    const osp_backend_def *backend;
+    bool makeshift = false;
+    OSP_TRY(osp_backend_next(model->runtime, &options, &choice, &backend, err));
+    OSP_TRY(check_fixed_inputs(&b, err));
+    b.image = find_image(&b);
+    OSP_TRY(check_inputs(&b, err));
+    OSP_TRY(choose_size(&b, err));
+    for (;;) {
+        osp_error why;
+        const osp_status status = build_on(out, &b, backend, choice.reason, &why);
+        if (!status)
+            break;
+        if (!osp_backend_may_pass_over(&options, &choice, status)) {
+            if (err)
+                *err = why;
+            return status;
+        }
+        makeshift |= status == OSP_ERROR_DEVICE;
+        osp_backend_pass_over(model->runtime, &choice, backend->id, why.text);
+        OSP_TRY(osp_backend_next(model->runtime, &options, &choice, &backend, err));
+    }
+    (*out)->makeshift = makeshift;
+    (*out)->info.build_ms = (osp_time_us() - start) * 1e-3;
     return OSP_OK;
 }
 

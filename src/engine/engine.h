@@ -6,6 +6,12 @@
 #include "plan/file.h"
 #include "vision/names.h"
 
+// One output beside FP32 (fp32_check.c).
+typedef struct osp_difference {
+    const char *output;
+    double of_range;
+} osp_difference;
+
 struct osp_engine {
     osp_runtime *runtime;
     atomic_int references;
@@ -18,10 +24,13 @@ struct osp_engine {
     osp_file file;    // the plan, mapped; weights are used in place
     void *bytes;      // the plan, copied from memory
     osp_names names;  // of classes, from the metadata
+    osp_difference *differences;
+    int32_t difference_count;
     // Whole-model backends: their engine, and what it says of itself.
     void *whole;
     uint64_t session_bytes;
     int32_t whole_layers;
+    bool makeshift;         // AUTO's, for want of a better backend's device: not to be kept
     osp_step_info *layers;  // by layer, read when first asked for; `name` NULL: not yet
     pthread_mutex_t layer_lock;
 };
@@ -42,13 +51,29 @@ osp_status osp_engine_upload(osp_engine *engine, osp_error *err);
 // Checks ranges and reserved fields; `options` NULL gives zeros.
 osp_status osp_engine_options_check(const osp_engine_options *options, osp_engine_options *out,
                                     osp_error *err);
-// The backend that `options` and the device allow; `reason` says why others were passed over.
-// The device is an entry of the runtime's table.
+// The device of a backend: an entry of the runtime's table.
 const osp_device_info *osp_backend_device(const osp_runtime *runtime, const osp_backend_def *def,
                                           int32_t device);
-osp_status osp_backend_choose(osp_runtime *runtime, const osp_engine_options *options,
-                              const osp_backend_def **out, char *reason, size_t size,
-                              osp_error *err);
+
+// Backends in the order in which they are tried for a model; zeroed at first.
+typedef struct osp_backend_choice {
+    size_t next;        // place in AUTO's order
+    char reason[1024];  // why those before were passed over
+} osp_backend_choice;
+
+// The next backend that can run on the device; a named one is its own only choice. DEVICE, with all
+// reasons, when there is none left.
+osp_status osp_backend_next(osp_runtime *runtime, const osp_engine_options *options,
+                            osp_backend_choice *choice, const osp_backend_def **out,
+                            osp_error *err);
+// May a build that failed with `status` go on to the next backend? AUTO's may, where the backend
+// cannot run the model (UNSUPPORTED) or turns out not to be usable (DEVICE). All else, memory that
+// is short above all, may be otherwise in a minute: it is an error and never makes a slower engine.
+bool osp_backend_may_pass_over(const osp_engine_options *options, const osp_backend_choice *choice,
+                               osp_status status);
+// Records and logs why a backend is not used.
+void osp_backend_pass_over(osp_runtime *runtime, osp_backend_choice *choice, osp_backend id,
+                           const char *why);
 const osp_backend_def *osp_backend_by_id(osp_backend id);
 
 // The variants of a model with a free batch where no option says otherwise; returns how many.

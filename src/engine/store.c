@@ -265,14 +265,17 @@ static uint64_t options_hash(const osp_model *model, const osp_engine_options *o
     return h;
 }
 
-// "DIR/<file name for this device>-<hash>" in the arena.
+// "DIR/<file name for this device>-<hash>" in the arena; of the backend that is tried first, whichever
+// the engine will be for.
 static osp_status cache_path(osp_model *model, const char *dir, const char *prefix,
-                             const osp_engine_options *options, osp_arena *arena, char **path,
-                             osp_error *err)
+                             const osp_engine_options *options, osp_arena *arena,
+                             osp_backend *first, char **path, osp_error *err)
 {
-    char reason[512], key[OSP_DEVICE_KEY_BYTES], name[512], stem[256];
+    char key[OSP_DEVICE_KEY_BYTES], name[512], stem[256];
     const osp_backend_def *backend;
-    OSP_TRY(osp_backend_choose(model->runtime, options, &backend, reason, sizeof reason, err));
+    osp_backend_choice choice = {0};
+    OSP_TRY(osp_backend_next(model->runtime, options, &choice, &backend, err));
+    *first = backend->id;
     backend->device_key(&model->runtime->ctx, options->device, model->runtime->threads, key,
                         sizeof key);
     if (!prefix) {
@@ -292,14 +295,19 @@ static osp_status cache_path(osp_model *model, const char *dir, const char *pref
     return OSP_OK;
 }
 
+// `first`: the backend that is tried first.
 static osp_status open_or_build(osp_engine **out, osp_model *model, const char *path,
-                                const char *dir, const osp_engine_options *options, osp_error *err)
+                                const char *dir, osp_backend first,
+                                const osp_engine_options *options, osp_error *err)
 {
     osp_context *ctx = &model->runtime->ctx;
     if (access(path, R_OK) == 0) {
         osp_error why;
         if (open_file(out, model->runtime, path, options, dir, &why) == OSP_OK) {
             (*out)->info.from_cache = true;
+            if ((*out)->info.backend != first)
+                osp_log(ctx, OSP_LOG_WARNING, "the engine is one of backend %s: %s",
+                        (*out)->compiled.backend->name, (*out)->info.reason);
             return OSP_OK;
         }
         // Building for minutes each time, because of a folder's mode, would help nobody.
@@ -312,7 +320,9 @@ static osp_status open_or_build(osp_engine **out, osp_model *model, const char *
     }
     OSP_TRY(osp_engine_build(out, model, options, err));
     osp_error why;
-    if (osp_engine_save(*out, path, &why))
+    if ((*out)->makeshift)
+        osp_log(ctx, OSP_LOG_WARNING, "the engine is not kept: the next may have a better device");
+    else if (osp_engine_save(*out, path, &why))
         osp_log(ctx, OSP_LOG_WARNING, "the engine was built but not kept: %s", why.text);
     return OSP_OK;
 }
@@ -330,12 +340,13 @@ osp_status osp_engine_open_cached(osp_engine **out, osp_runtime *runtime, const 
     osp_arena arena;
     osp_arena_init(&arena, &runtime->ctx.mem);
     char *path = NULL, *lock_path = NULL;
+    osp_backend first = OSP_BACKEND_AUTO;
     int lock = -1;
     osp_status status = osp_file_make_dirs(dir, err);
     if (status)
         osp_error_prefix(err, "%s", dir);
     if (!status)
-        status = cache_path(model, dir, prefix, &options, &arena, &path, err);
+        status = cache_path(model, dir, prefix, &options, &arena, &first, &path, err);
     if (!status) {
         lock_path = osp_arena_printf(&arena, "%s.lock", path);
         status = lock_path ? osp_file_lock(&lock, lock_path, err)
@@ -344,7 +355,7 @@ osp_status osp_engine_open_cached(osp_engine **out, osp_runtime *runtime, const 
             osp_error_prefix(err, "%s", lock_path);
     }
     if (!status)
-        status = open_or_build(out, model, path, dir, &options, err);
+        status = open_or_build(out, model, path, dir, first, &options, err);
     osp_file_unlock(&lock);
     osp_arena_free(&arena);
     osp_model_close(&model);

@@ -146,6 +146,21 @@ class Build(Case):
         self.assertTrue(built["file"].startswith("plans/tiny.cpu_"))
         self.assertIn("built in", self.ok("build", TINY, *SIZE))
 
+    def test_difference_from_fp32(self):
+        self.assertEqual(self.json("build", TINY, *SIZE)["fp32_differences"], [])
+        flags = pathlib.Path("/proc/cpuinfo").read_text().split()
+        if not {"avx512_bf16", "amx_bf16"} & set(flags):
+            self.skipTest("this processor has no bf16 instructions")
+        bf16 = ["build", TINY, *SIZE, "--precision", "bf16"]
+        told = self.json(*bf16)["fp32_differences"]
+        self.assertEqual([d["output"] for d in told], ["output0"])
+        self.assertTrue(0 < told[0]["of_range"] < 0.05)
+        self.assertIn("'output0' differs most from fp32", self.ok(*bf16))
+        result = self.run_osprey(*bf16, "--tolerance", "1e-6")
+        self.assertEqual(result.returncode, FAILED)
+        self.assertIn("over the tolerance of 1e-06: keep nodes in fp32 (--keep-fp32)",
+                      result.stderr)
+
     def test_content_counts_and_not_the_name(self):
         self.ok("build", TINY, "-o", "misnamed.onnx", *SIZE)
         self.assertEqual(self.json("inspect", "misnamed.onnx")["kind"], "plan")

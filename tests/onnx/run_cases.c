@@ -3,14 +3,18 @@
 //
 //     run_cases [options] DIR...    every test at or below each DIR
 //       --list FILE                 one test directory a line ("-": standard input)
-//       --backend reference|cpu     default: reference
+//       --backend NAME              reference (default), cpu, cuda or tensorrt
+//       --precision fp32|fp16|bf16  default: fp32
 //       --atol X --rtol X           of float32 (default 1e-5 and 1e-4; float16: 1e-3 and 2e-3)
+//       --range X                   floats may differ by X of their output's range as well
+//       --except FILE               tests left out: "name[*] : reason" a line; each is counted, and
+//                                   each line must meet one
 //       --expect-refused NAME       a directory's name (may be repeated): its build must be refused
 //       --threads N                 of the runtime
 //       --at-least N                fewer tests than this count as a failure (default 1)
 //
 // Inputs that determine shapes are given as fixed inputs. Exit status 0: enough tests ran and none
-// failed; 2: usage. Thread rule: one thread.
+// failed; 2: usage; 5: the backend has no device here. Thread rule: one thread.
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>
@@ -20,11 +24,20 @@
 
 #include "osprey/osprey.h"
 
-enum { MAX_TENSORS = 64, MAX_PATH = 1024, MAX_DEPTH = 8, MAX_REFUSED = 32 };
+enum { MAX_TENSORS = 64, MAX_PATH = 1024, MAX_DEPTH = 8, MAX_REFUSED = 32, MAX_EXCEPT = 64 };
+
+// Names of tests, to the first '*', that are left out for a reason.
+typedef struct exception {
+    char name[128], reason[160];
+    size_t met;
+} exception;
 
 typedef struct options {
     osp_backend backend;
-    double atol, rtol;
+    osp_precision precision;
+    double atol, rtol, range;
+    exception except[MAX_EXCEPT];
+    int32_t except_count;
     int32_t threads;
     const char *refused[MAX_REFUSED];
     int32_t refused_count;
@@ -38,7 +51,7 @@ typedef struct list {
 } list;
 
 typedef struct totals {
-    size_t passed, failed, fixed;
+    size_t passed, failed, fixed, left_out;
 } totals;
 
 // What one data set of a test needs; everything in it is closed by set_free.
@@ -161,7 +174,21 @@ static void shape_text(const osp_tensor *t, char *text, size_t size)
         snprintf(text + at, size - at, "]");
 }
 
-static bool same(const osp_tensor *got, const osp_tensor *want, size_t i, const options *o)
+// From the least to the largest finite value; of one value only: its size.
+static double range_of(const osp_tensor *t, size_t count)
+{
+    double low = INFINITY, high = -INFINITY;
+    for (size_t i = 0; i < count && is_float(t->dtype); i++)
+        if (isfinite(float_at(t, i))) {
+            low = fmin(low, float_at(t, i));
+            high = fmax(high, float_at(t, i));
+        }
+    return high > low ? high - low : isfinite(high) ? fabs(high) : 0;
+}
+
+// `room`: of floats, beside the tolerances.
+static bool same(const osp_tensor *got, const osp_tensor *want, size_t i, const options *o,
+                 double room)
 {
     if (!is_float(want->dtype))
         return int_at(got, i) == int_at(want, i);
@@ -169,7 +196,7 @@ static bool same(const osp_tensor *got, const osp_tensor *want, size_t i, const 
     const bool half = want->dtype == OSP_DTYPE_FLOAT16;
     if (isnan(x) || isnan(y))
         return isnan(x) && isnan(y);
-    return x == y ||
+    return x == y || fabs(x - y) <= room ||
            fabs(x - y) <= fmax(o->atol, half ? 1e-3 : 0) + fmax(o->rtol, half ? 2e-3 : 0) * fabs(y);
 }
 
@@ -190,8 +217,9 @@ static bool compare(test_set *t, int32_t k, const osp_tensor *got, const options
         return false;
     }
     size_t wrong = 0, first = 0;
+    const double room = o->range > 0 ? o->range * range_of(want, count) : 0;
     for (size_t i = 0; i < count; i++)
-        if (!same(got, want, i, o) && wrong++ == 0)
+        if (!same(got, want, i, o, room) && wrong++ == 0)
             first = i;
     if (!wrong)
         return true;
@@ -272,7 +300,7 @@ static osp_status build(osp_runtime *rt, test_set *t, const char *dir, const opt
     char path[MAX_PATH];
     osp_tensor fixed[MAX_TENSORS];
     osp_engine_options eo = {.backend = o->backend,
-                             .precision = OSP_PRECISION_FP32,
+                             .precision = o->precision,
                              .image_input = {.format = OSP_PIXELS_MODEL}};
     snprintf(path, sizeof path, "%s/model.onnx", dir);
     const osp_status status = osp_model_open(&t->model, rt, path, err);
@@ -347,10 +375,26 @@ static bool run_set(osp_runtime *rt, test_set *t, const char *dir, int32_t set, 
     return run(t, o);
 }
 
+static bool left_out(options *o, const char *dir)
+{
+    const char *slash = strrchr(dir, '/'), *name = slash ? slash + 1 : dir;
+    for (int32_t i = 0; i < o->except_count; i++) {
+        exception *e = o->except + i;
+        const size_t star = strcspn(e->name, "*");
+        if (strncmp(name, e->name, star) == 0 && (e->name[star] || !name[star]))
+            return ++e->met;
+    }
+    return false;
+}
+
 static void run_test(osp_runtime *rt, const char *dir, options *o, totals *sum)
 {
     bool good = true;
     int32_t set = 0;
+    if (left_out(o, dir)) {
+        sum->left_out++;
+        return;
+    }
     for (; good; set++) {
         char name[48];
         snprintf(name, sizeof name, "test_data_set_%d", set);
@@ -386,8 +430,38 @@ static double number(const char *text)
     return x;
 }
 
+// The place of `text` in a NULL-terminated list.
+static int choice(const char *text, const char *const *list)
+{
+    for (int i = 0; list[i]; i++)
+        if (strcmp(text, list[i]) == 0)
+            return i;
+    fatal("an option has a value that it does not know");
+    return 0;
+}
+
+static void read_exceptions(options *o, const char *path)
+{
+    FILE *f = fopen(path, "r");
+    char line[320];
+    if (!f)
+        fatal("the file of exceptions cannot be read");
+    while (fgets(line, sizeof line, f)) {
+        exception *e = o->except + o->except_count;
+        if (line[0] == '#' || line[0] == '\n')
+            continue;
+        if (o->except_count == MAX_EXCEPT ||
+            sscanf(line, "%127s : %159[^\n]", e->name, e->reason) != 2)
+            fatal("a line of the exceptions is not \"name : reason\", or there are too many");
+        o->except_count++;
+    }
+    fclose(f);
+}
+
 static void parse(int argc, char **argv, options *o, list *l)
 {
+    static const char *const backends[] = {"auto", "reference", "cpu", "cuda", "tensorrt", NULL};
+    static const char *const precisions[] = {"auto", "fp32", "fp16", "bf16", NULL};
     for (int i = 1; i < argc; i++) {
         if (argv[i][0] != '-') {
             walk(l, argv[i], 0);
@@ -398,14 +472,18 @@ static void parse(int argc, char **argv, options *o, list *l)
             fatal("an option lacks its value");
         if (strcmp(argv[i], "--list") == 0)
             read_list(l, value);
-        else if (strcmp(argv[i], "--backend") == 0 && strcmp(value, "cpu") == 0)
-            o->backend = OSP_BACKEND_CPU;
-        else if (strcmp(argv[i], "--backend") == 0 && strcmp(value, "reference") == 0)
-            o->backend = OSP_BACKEND_REFERENCE;
+        else if (strcmp(argv[i], "--backend") == 0)
+            o->backend = (osp_backend)choice(value, backends);
+        else if (strcmp(argv[i], "--precision") == 0)
+            o->precision = (osp_precision)choice(value, precisions);
         else if (strcmp(argv[i], "--atol") == 0)
             o->atol = number(value);
         else if (strcmp(argv[i], "--rtol") == 0)
             o->rtol = number(value);
+        else if (strcmp(argv[i], "--range") == 0)
+            o->range = number(value);
+        else if (strcmp(argv[i], "--except") == 0)
+            read_exceptions(o, value);
         else if (strcmp(argv[i], "--threads") == 0)
             o->threads = (int32_t)number(value);
         else if (strcmp(argv[i], "--at-least") == 0)
@@ -418,6 +496,28 @@ static void parse(int argc, char **argv, options *o, list *l)
     }
 }
 
+// 0: the backend has a device here; else 5, after the reason.
+static int check_device(osp_runtime *rt, const options *o)
+{
+    osp_device_info device;
+    if (o->backend != OSP_BACKEND_CUDA && o->backend != OSP_BACKEND_TENSORRT)
+        return 0;
+    osp_device_get(rt, 0, &device, NULL);
+    if (device.cc_major)
+        return 0;
+    fprintf(stderr, "run_cases: no GPU: %s\n", device.reason);
+    return 5;
+}
+
+static void print_exceptions(const options *o, bool *whole)
+{
+    for (int32_t i = 0; i < o->except_count; i++) {
+        const exception *e = o->except + i;
+        printf("left out %3zu %s: %s\n", e->met, e->name, e->reason);
+        *whole &= e->met > 0;
+    }
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -425,7 +525,11 @@ static int by_name(const void *a, const void *b)
 
 int main(int argc, char **argv)
 {
-    options o = {.backend = OSP_BACKEND_REFERENCE, .atol = 1e-5, .rtol = 1e-4, .at_least = 1};
+    static options o = {.backend = OSP_BACKEND_REFERENCE,
+                        .precision = OSP_PRECISION_FP32,
+                        .atol = 1e-5,
+                        .rtol = 1e-4,
+                        .at_least = 1};
     list l = {0};
     totals sum = {0};
     osp_error err;
@@ -434,6 +538,9 @@ int main(int argc, char **argv)
     const osp_options ro = {.threads = o.threads};
     if (osp_runtime_open(&rt, &ro, &err))
         fatal(err.text);
+    const int absent = check_device(rt, &o);
+    if (absent)
+        return absent;
     if (l.count)
         qsort(l.paths, l.count, sizeof *l.paths, by_name);
     for (size_t i = 0; i < l.count; i++) {
@@ -442,9 +549,10 @@ int main(int argc, char **argv)
     }
     free(l.paths);
     osp_runtime_close(&rt);
-    printf("%zu passed, %zu failed, %zu inputs fixed at build\n", sum.passed, sum.failed,
-           sum.fixed);
     bool whole = sum.passed + sum.failed >= o.at_least;
+    print_exceptions(&o, &whole);
+    printf("%zu passed, %zu failed, %zu left out, %zu inputs fixed at build\n", sum.passed,
+           sum.failed, sum.left_out, sum.fixed);
     if (!whole)
         printf("FAIL only %zu tests, not at least %zu\n", sum.passed + sum.failed, o.at_least);
     for (int32_t i = 0; i < o.refused_count; i++) {

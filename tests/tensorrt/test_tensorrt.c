@@ -4,6 +4,9 @@
 
 #include <dlfcn.h>
 
+#include "onnx/write.h"
+#include "ops/pool.h"
+
 int test_major;
 static char library_dir[512];
 
@@ -343,6 +346,138 @@ static void auto_passes_over_old_devices(void **state)
     osp_model_close(&model);
 }
 
+// ---- Models that a backend cannot run -----------------------------------------------------------
+
+// "images" -> MaxPool -> "output0". Its stride is too large for the cuda backend.
+static void write_stride_model(fixture *f, void **bytes, size_t *size)
+{
+    osp_graph g;
+    osp_graph_init(&g, &f->runtime->ctx);
+    g.opset = 17;
+    g.ir_version = 8;
+    const osp_shape shape = {4, {1, 3, SIZE, SIZE}};
+    osp_vid x = osp_graph_add_value(&g, "images", OSP_DTYPE_FLOAT32, &shape);
+    osp_vid y = osp_graph_add_value(&g, "output0", OSP_DTYPE_FLOAT32, NULL);
+    const osp_pool_attrs attrs = {.kernel_shape = {2, {1, 1}},
+                                  .strides = {2, {1 << 25, 1 << 25}},
+                                  .dilations = {-1, {0}},
+                                  .pads = {-1, {0}}};
+    assert_non_null(
+        osp_graph_insert_node(&g, 0, osp_op_find("", "MaxPool"), "wide", &x, 1, &y, 1, &attrs));
+    g.inputs = &x;
+    g.outputs = &y;
+    g.input_count = g.output_count = 1;
+    assert_int_equal(osp_onnx_write_memory(&g, bytes, size, NULL), OSP_OK);
+    osp_graph_free(&g);
+}
+
+// Builds it; the backend that it ended with, or its status.
+static osp_status build_stride_model(fixture *f, osp_backend backend, osp_engine_info *info,
+                                     char reason[1024], osp_error *err)
+{
+    void *bytes;
+    size_t size;
+    osp_engine *engine;
+    write_stride_model(f, &bytes, &size);
+    const osp_engine_options o = {.backend = backend};
+    const osp_status status = osp_engine_build_memory(&engine, f->runtime, bytes, size, &o, err);
+    osp_mem_free(&f->runtime->ctx.mem, bytes);
+    if (status)
+        return status;
+    osp_engine_get_info(engine, info);
+    snprintf(reason, 1024, "%s", info->reason);
+    osp_engine_close(&engine);
+    return OSP_OK;
+}
+
+static void auto_goes_on_from_nodes_it_cannot_run(void **state)
+{
+    fixture *f = *state;
+    osp_engine_info info;
+    osp_error err;
+    char reason[1024];
+    f->standin->network = (standin_network){
+        2, {{"images", 1, 0, 4, 0, {1, 3, SIZE, SIZE}}, {"output0", 0, 0, 4, 0, {1, 3, 1, 1}}}};
+    assert_int_equal(build_stride_model(f, OSP_BACKEND_CUDA, &info, reason, &err),
+                     OSP_ERROR_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "'wide' (MaxPool): a window is too large"));
+    f->log[0] = 0;
+    if (build_stride_model(f, OSP_BACKEND_AUTO, &info, reason, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(info.backend, OSP_BACKEND_TENSORRT);
+    assert_non_null(strstr(reason, "cuda: backend cuda cannot run 1 node: 'wide' (MaxPool)"));
+    assert_non_null(strstr(f->log, "backend cuda is passed over: backend cuda cannot run 1 node"));
+    // TensorRT cannot either: the CPU, with both reasons. Named, it is an error.
+    f->standin->faults.parse_error = true;
+    if (build_stride_model(f, OSP_BACKEND_AUTO, &info, reason, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(info.backend, OSP_BACKEND_CPU);
+    assert_non_null(strstr(reason, "'wide'"));
+    assert_non_null(strstr(reason, "; tensorrt: TensorRT does not take the model"));
+    assert_int_equal(build_stride_model(f, OSP_BACKEND_TENSORRT, &info, reason, &err),
+                     OSP_ERROR_UNSUPPORTED);
+}
+
+// Memory that is short, and a device that is lost, are no reasons to be slower from now on.
+static void auto_stops_at_other_errors(void **state)
+{
+    fixture *f = *state;
+    osp_engine_info info;
+    osp_error err;
+    char reason[1024];
+    osp_engine *engine;
+    osp_model *model;
+    const osp_engine_options o = {.height = SIZE, .width = SIZE};
+    f->fake.memory_bytes = 1 << 20;
+    assert_int_equal(osp_model_open(&model, f->runtime, TINY, NULL), OSP_OK);
+    assert_int_equal(osp_engine_build(&engine, model, &o, &err), OSP_ERROR_MEMORY);
+    assert_null(engine);
+    osp_model_close(&model);
+    // The last backend's own error is told: here what the CPU cannot do either.
+    f->fake.memory_bytes = (size_t)8 << 30;
+    f->standin->faults.small_pointer = true;
+    if (build_stride_model(f, OSP_BACKEND_AUTO, &info, reason, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(info.backend, OSP_BACKEND_CPU);
+    assert_non_null(strstr(reason, "CUDA initialization failure"));
+}
+
+// An engine that another backend made is found again by what AUTO tries first; one that was made for
+// want of a device is not kept.
+static void cache_keeps_what_was_chosen(void **state)
+{
+    fixture *f = *state;
+    char dir[] = "/tmp/osprey-auto-XXXXXX", path[64];
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/wide.onnx", dir);
+    void *bytes;
+    size_t size;
+    write_stride_model(f, &bytes, &size);
+    FILE *file = fopen(path, "wb");
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    fclose(file);
+    osp_mem_free(&f->runtime->ctx.mem, bytes);
+    for (int round = 0; round < 3; round++) {
+        osp_engine *engine;
+        osp_engine_info info;
+        osp_error err;
+        f->standin->faults = (standin_faults){.small_pointer = round == 0,
+                                              .parse_error = round > 0};
+        f->log[0] = 0;
+        if (osp_engine_open_cached(&engine, f->runtime, path, dir, NULL, NULL, &err))
+            fail_msg("%s", err.text);
+        osp_engine_get_info(engine, &info);
+        assert_int_equal(info.backend, OSP_BACKEND_CPU);
+        assert_int_equal(info.from_cache, round == 2);
+        assert_non_null(strstr(info.reason, "'wide' (MaxPool)"));
+        assert_non_null(strstr(f->log, "'wide' (MaxPool)"));
+        osp_engine_close(&engine);
+    }
+    char command[96];
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    assert_int_equal(system(command), 0);
+}
+
 // ---- Main ---------------------------------------------------------------------------------------
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -358,6 +493,9 @@ int main(int argc, char **argv)
         TEST(without_a_gpu),
         TEST(builds),
         TEST(auto_passes_over_old_devices),
+        TEST(auto_goes_on_from_nodes_it_cannot_run),
+        TEST(auto_stops_at_other_errors),
+        TEST(cache_keeps_what_was_chosen),
         TEST(types_follow_the_precision),
         TEST(faults_are_told),
         TEST(takes_pixels),
