@@ -7,7 +7,8 @@
 A skeleton is small enough to carry anywhere and gives the same network everywhere: what is filled in
 depends on the seed, the tensor's name and its shape, not on a library's random numbers. It is good for
 times, and for comparing implementations with each other; the network has learnt nothing. Only float32
-tensors of LEAST elements or more are taken out: biases, constants and whatever determines shapes stay.
+tensors of LEAST elements or more are taken out. Of the others, biases of convolutions that are zero, as
+of a network that nobody trained, are filled too; constants and whatever determines shapes stay.
 Needs onnx and numpy.
 """
 
@@ -20,9 +21,10 @@ import numpy as np
 import onnx
 
 LEAST = 2048
-# E[silu(x)^2] for x of the standard normal distribution is 0.3557: with this gain the variance of a
-# layer's output stays that of the layer before, and activations stay within float16.
-GAIN = 0.3557 ** -0.5
+# With v the variance of what goes into a SiLU, its square's mean is 0.25 v for small v, 0.36 for v = 1
+# and 0.5 v for large v. So the variance of the next layer, GAIN^2 times that and BIAS^2 more, comes back
+# to about 1 from either side, with room for residuals: activations neither die out nor leave float16.
+GAIN, BIAS = 1.5**0.5, 0.68
 
 
 def uniform(count, seed):
@@ -35,13 +37,15 @@ def uniform(count, seed):
     return (z >> np.uint64(40)).astype(np.float32) * np.float32(2**-23) - np.float32(1)
 
 
-def values(name, shape, seed):
-    """The weights of that name and shape: [oc, ic / groups, taps...], or [in, out] of a product."""
-    count = int(np.prod(shape))
-    inputs = shape[0] if len(shape) == 2 else count // shape[0]
-    limit = np.float32(GAIN * (3 / inputs) ** 0.5)
+def values(name, shape, seed, deviation):
+    """A tensor of that name and shape, of mean 0 and that standard deviation."""
     own = (seed << 32 | zlib.crc32(name.encode())) & 0xFFFFFFFFFFFFFFFF
-    return (uniform(count, own) * limit).reshape(shape)
+    return (uniform(int(np.prod(shape)), own) * np.float32(deviation * 3**0.5)).reshape(shape)
+
+
+def fan_in(shape):
+    """How many products an output sums: [oc, ic / groups, taps...], or [in, out] of a product."""
+    return shape[0] if len(shape) == 2 else int(np.prod(shape[1:]))
 
 
 def is_stripped(tensor):
@@ -63,12 +67,20 @@ def strip(model):
 
 
 def fill(model, seed=0):
-    """Puts weights in where strip took them out; how many tensors."""
+    """Puts weights in where strip took them out, and biases where they are zero; how many tensors."""
+    biases = {n.input[2] for n in model.graph.node if n.op_type == "Conv" and len(n.input) > 2}
     found = 0
     for tensor in model.graph.initializer:
+        shape = tuple(tensor.dims)
         if is_stripped(tensor):
-            tensor.raw_data = values(tensor.name, tuple(tensor.dims), seed).tobytes()
-            found += 1
+            deviation = GAIN / fan_in(shape) ** 0.5
+        elif tensor.name in biases and not onnx.numpy_helper.to_array(tensor).any():
+            deviation = BIAS
+        else:
+            continue
+        tensor.raw_data = values(tensor.name, shape, seed, deviation).tobytes()
+        tensor.ClearField("float_data")
+        found += 1
     return found
 
 
