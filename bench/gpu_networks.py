@@ -25,6 +25,8 @@ import tempfile
 
 import numpy as np
 
+from gpu_pipeline import environment
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 ENGINES = {"osprey": "Osprey", "compile": "torch.compile", "graph": "PyTorch graph",
            "tensorrt": "TensorRT"}
@@ -68,9 +70,11 @@ class Process:
 
     def __init__(self, kind, options):
         self.kind, self.missing = kind, ""
+        folder = pathlib.Path(options["library"]).parent
         self.process = subprocess.Popen(
             [sys.executable, str(ROOT / "bench/gpu_engines.py"), kind, json.dumps(options)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=environment(folder) if kind == "osprey" else None)
         self.facts = self.answer()
 
     def answer(self):

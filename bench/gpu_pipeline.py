@@ -95,24 +95,31 @@ def write_png(path, pixels):
 
 
 def write_images(folder, size, count=8):
-    """Pictures of coarse squares, the same each time."""
+    """Pictures of coarse squares, the same each time; the first one's pixels."""
     rng = np.random.default_rng(1)
-    for i in range(count):
-        coarse = rng.integers(0, 255, (size // 32, size // 32, 3), np.uint8)
-        write_png(folder / f"{i}.png", coarse.repeat(32, 0).repeat(32, 1))
+    coarse = rng.integers(0, 255, (count, size // 32, size // 32, 3), np.uint8)
+    pictures = coarse.repeat(32, 1).repeat(32, 2)
+    for i, picture in enumerate(pictures):
+        write_png(folder / f"{i}.png", picture)
+    return pictures[0]
 
 
-def bench(program, model, folder, seconds, *more, libs=None):
-    """What `osprey bench` tells of a model and a folder of images, without the engine cache."""
-    # The program's own folder first: a bundle has all libraries there.
-    path = [*([str(libs.resolve())] if libs else []), str(program.resolve().parent),
-            os.environ.get("LD_LIBRARY_PATH", "")]
+def environment(folder, libs=None):
+    """Of the programs in a folder: a bundle has its libraries there, TensorRT's are in `libs`."""
+    path = [str(p.resolve()) for p in (libs, folder) if p]
+    path += filter(None, [os.environ.get("LD_LIBRARY_PATH")])
     env = dict(os.environ, LD_LIBRARY_PATH=":".join(path))
     if libs:
         env["OSPREY_LIBRARY_DIR"] = str(libs.resolve())
+    return env
+
+
+def bench(program, model, folder, seconds, *more, libs=None):
+    """What `osprey bench` tells of a model and a folder of images."""
     command = [str(program), "bench", str(model), "--images", str(folder), "--json",
                "--seconds", str(seconds), *map(str, more)]
-    result = subprocess.run(command, capture_output=True, text=True, env=env)
+    result = subprocess.run(command, capture_output=True, text=True,
+                            env=environment(program.parent, libs))
     if result.returncode:
         raise SystemExit(f"{' '.join(command)}: {result.stderr[-500:]}")
     return json.loads(result.stdout)

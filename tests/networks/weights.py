@@ -13,6 +13,7 @@ Needs onnx and numpy.
 """
 
 import argparse
+import math
 import pathlib
 import sys
 import zlib
@@ -24,7 +25,7 @@ LEAST = 2048
 # With v the variance of what goes into a SiLU, its square's mean is 0.25 v for small v, 0.36 for v = 1
 # and 0.5 v for large v. So the variance of the next layer, GAIN^2 times that and BIAS^2 more, comes back
 # to about 1 from either side, with room for residuals: activations neither die out nor leave float16.
-GAIN, BIAS = 1.5**0.5, 0.68
+GAIN, BIAS = math.sqrt(1.5), 0.68
 
 
 def uniform(count, seed):
@@ -40,7 +41,7 @@ def uniform(count, seed):
 def values(name, shape, seed, deviation):
     """A tensor of that name and shape, of mean 0 and that standard deviation."""
     own = (seed << 32 | zlib.crc32(name.encode())) & 0xFFFFFFFFFFFFFFFF
-    return (uniform(int(np.prod(shape)), own) * np.float32(deviation * 3**0.5)).reshape(shape)
+    return (uniform(int(np.prod(shape)), own) * np.float32(deviation * math.sqrt(3))).reshape(shape)
 
 
 def fan_in(shape):
@@ -73,7 +74,7 @@ def fill(model, seed=0):
     for tensor in model.graph.initializer:
         shape = tuple(tensor.dims)
         if is_stripped(tensor):
-            deviation = GAIN / fan_in(shape) ** 0.5
+            deviation = GAIN / math.sqrt(fan_in(shape))
         elif tensor.name in biases and not onnx.numpy_helper.to_array(tensor).any():
             deviation = BIAS
         else:
