@@ -24,8 +24,8 @@ import time
 
 import numpy as np
 
+from gpu_help import bench, environment, has_gpu, write_images
 from gpu_networks import fill
-from gpu_pipeline import bench, environment, write_images
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 CANDIDATES = 1000
@@ -163,7 +163,7 @@ def parse(argv=None):
 
 def main():
     args = parse()
-    if args.device == "cuda" and not pathlib.Path("/dev/nvidiactl").exists():
+    if args.device == "cuda" and not has_gpu():
         print("gpu_around: this machine has no NVIDIA GPU: nothing was timed", file=sys.stderr)
         return 5
     found = {}

@@ -25,7 +25,7 @@ import tempfile
 
 import numpy as np
 
-from gpu_pipeline import environment
+from gpu_help import environment, has_gpu
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 ENGINES = {"osprey": "Osprey", "compile": "torch.compile", "graph": "PyTorch graph",
@@ -266,7 +266,7 @@ def choose(rows, only):
 
 def main():
     args = parse()
-    if args.device == "cuda" and not pathlib.Path("/dev/nvidiactl").exists():
+    if args.device == "cuda" and not has_gpu():
         print("gpu_networks: this machine has no NVIDIA GPU: nothing was timed", file=sys.stderr)
         return 5
     facts, results = {}, []

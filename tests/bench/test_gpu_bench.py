@@ -15,6 +15,7 @@ import onnx
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "bench"), str(ROOT / "tests/networks")]
 import gpu_around           # noqa: E402
+import gpu_help             # noqa: E402
 import gpu_networks         # noqa: E402
 import weights              # noqa: E402
 
@@ -166,6 +167,34 @@ class Tables(unittest.TestCase):
         self.assertEqual(told["pageable uint8 images to boxes"], "")
 
 
+class Passes(unittest.TestCase):
+    """build/bin/show_passes, which docs/compilation.md quotes."""
+
+    def test_steps_are_those_of_a_build(self):
+        shown = run(BIN / "show_passes", NETWORK, "--backend", "cpu", "--precision", "fp32", "--size",
+                    "320", "--steps")
+        self.assertEqual(shown.returncode, 0, shown.stderr)
+        with tempfile.TemporaryDirectory() as work:
+            built = run(BIN / "osprey", "build", NETWORK, "--backend", "cpu", "--size", "320", "-o",
+                        pathlib.Path(work) / "n.plan", "--json")
+            self.assertEqual(built.returncode, 0, built.stderr)
+            told = json.loads(run(BIN / "osprey", "inspect", pathlib.Path(work) / "n.plan",
+                                  "--json").stdout)
+        steps = [line.split(None, 1)[0] for line in shown.stdout.splitlines()
+                 if " conv n1 " in line or "->" in line and "nodes" not in line]
+        self.assertEqual(len(steps), json.loads(built.stdout)["steps"])
+        self.assertEqual(len(steps), told["engine"]["steps"])
+        self.assertRegex(shown.stdout, r"(?m)^fuse_conv +\d+ nodes: .*FusedConv 0 -> 80")
+
+    def test_cuda_needs_no_device(self):
+        shown = run(BIN / "show_passes", NETWORK)
+        self.assertEqual(shown.returncode, 0, shown.stderr)
+        self.assertRegex(shown.stdout, r"(?m)^precision +\d+ nodes: Cast 0 -> ")
+        self.assertRegex(shown.stdout, r"(?m)^steps +\d+ that work: ")
+        self.assertEqual(run(BIN / "show_passes").returncode, 2)
+        self.assertEqual(run(BIN / "show_passes", "gone.onnx").returncode, 1)
+
+
 class Runs(unittest.TestCase):
     """The scripts themselves, on a small image and the cpu backend."""
 
@@ -207,7 +236,7 @@ class Runs(unittest.TestCase):
         self.assertIn("| build, cold |", text)
 
     def test_without_a_gpu(self):
-        if pathlib.Path("/dev/nvidiactl").exists():
+        if gpu_help.has_gpu():
             self.skipTest("this machine has a GPU")
         for script in ("gpu_networks.py", "gpu_around.py"):
             result = run(sys.executable, ROOT / "bench" / script)
