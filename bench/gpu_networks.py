@@ -25,7 +25,7 @@ import tempfile
 
 import numpy as np
 
-from gpu_help import environment, has_gpu
+from gpu_help import has_gpu
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 ENGINES = {"osprey": "Osprey", "compile": "torch.compile", "graph": "PyTorch graph",
@@ -70,11 +70,9 @@ class Process:
 
     def __init__(self, kind, options):
         self.kind, self.missing = kind, ""
-        folder = pathlib.Path(options["library"]).parent
         self.process = subprocess.Popen(
             [sys.executable, str(ROOT / "bench/gpu_engines.py"), kind, json.dumps(options)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env=environment(folder) if kind == "osprey" else None)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.facts = self.answer()
 
     def answer(self):

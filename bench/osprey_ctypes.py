@@ -1,6 +1,7 @@
 """The few calls of libosprey that the benchmarks need, through ctypes: open or build, bind, run."""
 
 import ctypes as c
+import os
 
 import numpy as np
 
@@ -100,9 +101,24 @@ class RunStats(c.Structure):
     ]
 
 
+def load_library(path):
+    """A library; what it needs and the loader does not find is taken from its folder, as a bundle
+    has it. LD_LIBRARY_PATH would make the loader prefer those for everything in this process."""
+    tried = set()
+    while True:
+        try:
+            return c.CDLL(path)
+        except OSError as error:        # "libdnnl.so.3: cannot open shared object file: ..."
+            needed = os.path.join(os.path.dirname(path), str(error).split(":")[0])
+            if needed in tried or needed == path or not os.path.exists(needed):
+                raise
+            tried.add(needed)
+            load_library(needed)
+
+
 def version(library):
     """The library's version, as text."""
-    number = c.CDLL(library).osp_version()
+    number = load_library(library).osp_version()
     return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
 
 
@@ -111,7 +127,7 @@ class Session:
 
     def __init__(self, library, model, height, width, precision="fp32", backend="cpu", threads=0,
                  batches=(), cache_file=None):
-        self.lib = c.CDLL(library)
+        self.lib = load_library(library)
         self.err = Error()
         self.runtime, self.engine, self.session = c.c_void_p(), c.c_void_p(), c.c_void_p()
         onnx = c.c_void_p()
