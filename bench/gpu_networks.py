@@ -73,7 +73,6 @@ class Process:
         self.process = subprocess.Popen(
             [sys.executable, str(ROOT / "bench/gpu_engines.py"), kind, json.dumps(options)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.facts = self.answer()
 
     def answer(self):
         """The next line; an engine that died says nothing more."""
@@ -273,10 +272,11 @@ def main():
         options = {"library": find_library(args.bin), "device": args.device, "peer": args.peer,
                    "libs": str(args.libs), "plans": str(args.plans), "cache": str(work / "timings")}
         engines = [Process(kind, options) for kind in args.engines]
-        for e in engines:
-            if "missing" in e.facts:
-                print(f"gpu_networks: {ENGINES[e.kind]}: {e.facts.pop('missing')}", file=sys.stderr)
-            facts.update(e.facts)
+        for e in engines:       # all have begun: their imports take seconds
+            told = e.answer()
+            if "missing" in told:
+                print(f"gpu_networks: {ENGINES[e.kind]}: {told.pop('missing')}", file=sys.stderr)
+            facts.update(told)
         for row in args.rows:
             results.append(measure(args, row, engines, work))
             print(json.dumps(results[-1]), file=sys.stderr, flush=True)

@@ -12,7 +12,10 @@ torch operation is called. Needs torch, onnx and numpy; the command onnxruntime 
 import argparse
 import collections
 import operator
+import os
 import sys
+import tempfile
+import unittest.mock
 
 import numpy as np
 import onnx
@@ -244,10 +247,12 @@ def convert(model, shape):
 def authors(name, model=None):
     """The module of the ultralytics package, as its own export runs it: batch norm folded, boxes and
     scores in one output. With the weights of an onnx.ModelProto that was exported from it."""
+    for key, value in (("AUTOINSTALL", "false"), ("OFFLINE", "true"), ("VERBOSE", "false"),
+                       ("CONFIG_DIR", tempfile.mkdtemp(prefix="osprey-peer-"))):
+        os.environ.setdefault(f"YOLO_{key}", value)     # it fetches nothing, leaves nothing behind
     try:
         import cv2      # noqa: F401
     except ImportError:     # the package imports it everywhere, and its networks nowhere need it
-        import unittest.mock
         sys.modules["cv2"] = unittest.mock.MagicMock()
     from ultralytics.nn.tasks import DetectionModel
     made = DetectionModel(f"{name}.yaml", verbose=False).eval().fuse(verbose=False)
@@ -306,7 +311,7 @@ def main():
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--authors", metavar="NAME")
-    parser.add_argument("--limit", type=float, default=1e-4, help="of the differences")
+    parser.add_argument("--limit", type=float, default=1e-3, help="of the differences")
     args = parser.parse_args()
     import onnxruntime
     model = onnx.load(args.model)
