@@ -22,13 +22,18 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 WARM_S = 0.3            # runs before a measurement, until the clocks are up
 
 
-def make_input(size, batch):
-    """A structured image (smooth gradients, edges) from 0 to 1, shifted from row to row."""
+def make_pixels(size, batch):
+    """A structured image (smooth gradients, edges), shifted from row to row: uint8, N,H,W,C."""
     y, x = np.mgrid[0:size, 0:size].astype(np.float32)
-    planes = np.stack([0.5 + 0.5 * np.sin(x / 37 + 1), 0.5 + 0.5 * np.cos(y / 23),
-                       (x // 32 + y // 32) % 2])
-    rows = [np.roll(planes, 37 * i, axis=2) for i in range(batch)]
-    return np.ascontiguousarray(np.stack(rows), np.float32)
+    image = np.stack([0.5 + 0.5 * np.sin(x / 37 + 1), 0.5 + 0.5 * np.cos(y / 23),
+                      (x // 32 + y // 32) % 2], axis=2)
+    pixels = np.round(255 * image).astype(np.uint8)
+    return np.stack([np.roll(pixels, 37 * i, axis=1) for i in range(batch)])
+
+
+def make_input(size, batch):
+    """The same as float32 from 0 to 1: N,C,H,W."""
+    return np.ascontiguousarray(make_pixels(size, batch).transpose(0, 3, 1, 2) / np.float32(255))
 
 
 class Engine:
@@ -236,10 +241,12 @@ class Osprey(Engine):
             precision="fp16" if self.cuda else "fp32", backend="cuda" if self.cuda else "cpu",
             cache_file=self.options.get("cache"))
         seconds = time.perf_counter() - start
-        x = self.torch.from_numpy(make_input(size, batch)).to(self.options["device"])
+        (name, _, dtype), = s.inputs()      # planes as the file has them, or pixels
+        x = make_pixels(size, batch) if dtype == "uint8" else make_input(size, batch)
+        x = self.torch.from_numpy(x).to(self.options["device"])
         self.tensors = [x]
         place = "device" if self.cuda else "host"
-        s.bind("images", x.data_ptr(), tuple(x.shape), "float32", place)
+        s.bind(name, x.data_ptr(), tuple(x.shape), dtype, place)
         for name, shape, dtype in s.outputs():
             shape = tuple(batch if d == -1 else d for d in shape)
             made = self.torch.zeros(shape, dtype=getattr(self.torch, dtype),

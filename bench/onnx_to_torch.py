@@ -249,7 +249,7 @@ def authors(name, model=None):
     scores in one output. With the weights of an onnx.ModelProto that was exported from it."""
     for key, value in (("AUTOINSTALL", "false"), ("OFFLINE", "true"), ("VERBOSE", "false"),
                        ("CONFIG_DIR", tempfile.mkdtemp(prefix="osprey-peer-"))):
-        os.environ.setdefault(f"YOLO_{key}", value)     # it fetches nothing, leaves nothing behind
+        os.environ.setdefault(f"YOLO_{key}", value)     # it fetches nothing and asks nothing
     try:
         import cv2      # noqa: F401
     except ImportError:     # the package imports it everywhere, and its networks nowhere need it

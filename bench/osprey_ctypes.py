@@ -160,13 +160,20 @@ class Session:
                                              c.byref(self.err)))
         return [self._view(t) for t in dst]
 
-    def outputs(self):
-        """(name, dims with -1 where free, name of the type) of all outputs, in the engine's order."""
+    def _infos(self, get):
         found, info = [], TensorInfo()
-        while self.lib.osp_engine_output(self.engine, len(found), c.byref(info)) == 0:
+        while get(self.engine, len(found), c.byref(info)) == 0:
             found.append((info.name.decode(), tuple(info.dims[:info.rank]),
                           np.dtype(DTYPES[info.dtype]).name))
         return found
+
+    def inputs(self):
+        """(name, dims with -1 where free, name of the type) of all inputs, in the engine's order."""
+        return self._infos(self.lib.osp_engine_input)
+
+    def outputs(self):
+        """The same of all outputs."""
+        return self._infos(self.lib.osp_engine_output)
 
     def output_names(self):
         """All outputs of the engine, in its order."""
