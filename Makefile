@@ -8,7 +8,7 @@ CTEST = OMP_WAIT_POLICY=passive ctest --test-dir $(BUILD) --output-on-failure
 
 MAKEFLAGS += --no-print-directory
 
-.PHONY: all deps configure build demo check check-models bench fuzz fmt install clean
+.PHONY: all deps configure build demo check check-models bench size fuzz fmt install clean
 all: build
 
 deps:
@@ -44,6 +44,10 @@ bench: build
 	scripts/test-data yolo11n yolo11s yolov8n
 	.cache/venv/bin/python3 bench/bench.py --library $(BUILD)/libosprey.so \
 		--program $(BUILD)/bin/osprey --json $(BUILD)/bench.json $(BENCH_ARGS)
+
+# Bytes of program and library; CMAKE_ARGS=-DOSPREY_CUDA_ARCHS=90a for one architecture.
+size: build
+	scripts/size $(BUILD)
 
 # Ten minutes for each target; SECONDS_EACH=60 make fuzz for less.
 fuzz:

@@ -9,18 +9,18 @@ pageable memory, is copied to the device, the engine runs, the output is copied 
 is synchronised; no resizing and no boxes. A second row has it with page-locked memory. Ours starts at
 uint8 images and ends at boxes. The plan is built by TensorRT's own bindings and opened by both.
 
-Needs a GPU, torch, numpy, OpenCV and tensorrt_bindings. Exit status 5: no GPU."""
+Needs a GPU, torch, numpy and tensorrt_bindings. Exit status 5: no GPU."""
 import argparse
-import ctypes
 import json
-import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 import time
 
 import numpy as np
+
+from gpu_help import bench, write_images
+from tensorrt_plan import build_plan, load_bindings
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -36,22 +36,6 @@ def parse():
     p.add_argument("--seconds", type=float, default=5)
     p.add_argument("--json", type=pathlib.Path)
     return p.parse_args()
-
-
-def build_plan(args, trt, logger):
-    builder = trt.Builder(logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH))
-    reader = trt.OnnxParser(network, logger)
-    if not reader.parse(args.model.read_bytes()):
-        raise SystemExit(str(reader.get_error(0)))
-    config = builder.create_builder_config()
-    config.builder_optimization_level = args.level
-    config.set_flag(trt.BuilderFlag.FP16)
-    profile = builder.create_optimization_profile()
-    shape = (args.batch, 3, args.size, args.size)
-    profile.set_shape("images", shape, shape, shape)
-    config.add_optimization_profile(profile)
-    return bytes(builder.build_serialized_network(network, config))
 
 
 class Replaced:
@@ -93,27 +77,6 @@ def time_runs(run, seconds):
     return float(np.median(times))
 
 
-def write_images(folder, size, count=8):
-    import cv2
-
-    rng = np.random.default_rng(1)
-    for i in range(count):
-        coarse = rng.integers(0, 255, (size // 32, size // 32, 3), np.uint8)
-        cv2.imwrite(str(folder / f"{i}.png"), cv2.resize(coarse, (size, size)))
-
-
-def ours(args, plan, folder):
-    env = dict(os.environ, OSPREY_LIBRARY_DIR=str(args.libs.resolve()))
-    env["LD_LIBRARY_PATH"] = ":".join([str(args.libs.resolve()), str(args.bin.resolve()),
-                                       env.get("LD_LIBRARY_PATH", "")])
-    command = [str(args.bin / "osprey"), "bench", str(plan), "--images", str(folder), "--trust",
-               "--json", "--seconds", str(args.seconds), "--head", "yolo8"]
-    result = subprocess.run(command, capture_output=True, text=True, env=env)
-    if result.returncode:
-        raise SystemExit(f"gpu_pipeline: {' '.join(command)}: {result.stderr[-500:]}")
-    return json.loads(result.stdout)
-
-
 def main():
     args = parse()
     try:
@@ -123,12 +86,10 @@ def main():
     if not torch or not torch.cuda.is_available():
         print("gpu_pipeline: this machine has no GPU (or no torch): nothing was timed")
         return 5
-    for name in ("libnvinfer.so.10", "libnvinfer_plugin.so.10", "libnvonnxparser.so.10"):
-        ctypes.CDLL(str(args.libs.resolve() / name), mode=ctypes.RTLD_GLOBAL)
-    import tensorrt_bindings as trt
-
+    trt = load_bindings(args.libs)
     logger = trt.Logger(trt.Logger.ERROR)
-    plan_bytes = build_plan(args, trt, logger)
+    plan_bytes = build_plan(trt, logger, args.model, (args.batch, 3, args.size, args.size),
+                            args.level)
     engine = trt.Runtime(logger).deserialize_cuda_engine(plan_bytes)
     rows = {}
     with tempfile.TemporaryDirectory() as work:
@@ -141,7 +102,8 @@ def main():
                                  ("replaced, pinned float32", True)):
                 ms = time_runs(Replaced(args, trt, torch, engine, pinned).run, args.seconds / 2)
                 rows[name] = min(ms, rows.get(name, ms))
-            told = ours(args, work / "small.engine", work / "images")
+            told = bench(args.bin / "osprey", work / "small.engine", work / "images", args.seconds,
+                         "--trust", "--head", "yolo8", libs=args.libs)
             for name, key in (("osprey, pageable uint8 to boxes", "end_to_end"),
                               ("osprey, pinned uint8 to boxes", "end_to_end_pinned"),
                               ("osprey, engine only", "engine")):

@@ -1,11 +1,13 @@
-"""The few calls of libosprey that the benchmark needs, through ctypes: open or build, run."""
+"""The few calls of libosprey that the benchmarks need, through ctypes: open or build, bind, run."""
 
 import ctypes as c
+import os
 
 import numpy as np
 
 RANK = 8
 DTYPES = {1: np.float32, 4: np.int32, 5: np.int64, 6: np.uint8, 7: np.int8, 8: np.bool_}
+PLACES = {"host": 0, "pinned": 1, "device": 2}
 BACKENDS = {"auto": 0, "reference": 1, "cpu": 2, "cuda": 3, "tensorrt": 4}
 PRECISIONS = {"auto": 0, "fp32": 1, "fp16": 2, "bf16": 3}
 AS_THE_MODEL = 1  # OSP_PIXELS_MODEL
@@ -99,12 +101,44 @@ class TensorInfo(c.Structure):
     ]
 
 
+class RunStats(c.Structure):
+    _fields_ = [
+        ("pre_us", c.c_double),
+        ("copy_us", c.c_double),
+        ("infer_us", c.c_double),
+        ("post_us", c.c_double),
+        ("variant", c.c_int32),
+        ("n", c.c_int32),
+    ]
+
+
+def load_library(path):
+    """A library; what it needs and the loader does not find is taken from its folder, as a bundle
+    has it. LD_LIBRARY_PATH would make the loader prefer those for everything in this process."""
+    tried = set()
+    while True:
+        try:
+            return c.CDLL(path)
+        except OSError as error:        # "libdnnl.so.3: cannot open shared object file: ..."
+            needed = os.path.join(os.path.dirname(path), str(error).split(":")[0])
+            if needed in tried or needed == path or not os.path.exists(needed):
+                raise
+            tried.add(needed)
+            load_library(needed)
+
+
+def version(library):
+    """The library's version, as text."""
+    number = load_library(library).osp_version()
+    return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+
+
 class Session:
-    """An engine of one model and a session on it."""
+    """An engine of one model and a session on it. `cache_file`: a timing cache."""
 
     def __init__(self, library, model, height, width, precision="fp32", backend="cpu", threads=0,
-                 batches=()):
-        self.lib = c.CDLL(library)
+                 batches=(), cache_file=None):
+        self.lib = load_library(library)
         self.err = Error()
         self.runtime, self.engine, self.session = c.c_void_p(), c.c_void_p(), c.c_void_p()
         onnx = c.c_void_p()
@@ -115,7 +149,8 @@ class Session:
         self._check(self.lib.osp_model_open(
             c.byref(onnx), self.runtime, model.encode(), c.byref(self.err)))
         build = EngineOptions(backend=BACKENDS[backend], precision=PRECISIONS[precision],
-                              height=height, width=width)
+                              height=height, width=width,
+                              cache_file=cache_file.encode() if cache_file else None)
         build.image_input.format = AS_THE_MODEL
         build.batches[:len(batches)] = batches
         self._check(self.lib.osp_engine_build(
@@ -137,12 +172,47 @@ class Session:
                                              c.byref(self.err)))
         return [self._view(t) for t in dst]
 
+    def _infos(self, get):
+        found, info = [], TensorInfo()
+        while get(self.engine, len(found), c.byref(info)) == 0:
+            found.append((info.name.decode(), tuple(info.dims[:info.rank]),
+                          np.dtype(DTYPES[info.dtype]).name))
+        return found
+
+    def inputs(self):
+        """(name, dims with -1 where free, name of the type) of all inputs, in the engine's order."""
+        return self._infos(self.lib.osp_engine_input)
+
+    def outputs(self):
+        """The same of all outputs."""
+        return self._infos(self.lib.osp_engine_output)
+
     def output_names(self):
         """All outputs of the engine, in its order."""
-        names, info = [], TensorInfo()
-        while self.lib.osp_engine_output(self.engine, len(names), c.byref(info)) == 0:
-            names.append(info.name.decode())
-        return names
+        return [name for name, _, _ in self.outputs()]
+
+    def bind(self, name, address, shape, dtype="float32", place="host"):
+        """Fixes where an input or output lies, until the session closes: dense, C order."""
+        code = next(k for k, v in DTYPES.items() if np.dtype(v) == np.dtype(dtype))
+        tensor = Tensor(name=name.encode(), dtype=code, rank=len(shape), data=address,
+                        place=PLACES[place])
+        tensor.dims[:len(shape)] = shape
+        self._check(self.lib.osp_session_bind(self.session, c.byref(tensor), 1, c.byref(self.err)))
+
+    def enqueue(self):
+        """Starts a run of what is bound; its ticket."""
+        ticket = c.c_uint64()
+        self._check(self.lib.osp_session_enqueue(self.session, None, 0, None, 0, c.byref(ticket),
+                                                 c.byref(self.err)))
+        return ticket
+
+    def wait(self, ticket):
+        """Waits for a run; the us that the network took, on a GPU by its own clock."""
+        stats = RunStats()
+        self._check(self.lib.osp_session_wait(self.session, ticket, c.c_int64(-1), None, 0,
+                                              c.byref(self.err)))
+        self.lib.osp_session_stats(self.session, c.byref(stats))
+        return stats.infer_us
 
     def close(self):
         self.lib.osp_session_close(c.byref(self.session))
