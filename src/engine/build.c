@@ -8,6 +8,8 @@
 #include "ops/op.h"
 #include "plan/tune.h"
 
+enum { PIXEL_ROW = 16 };  // cuda reads rows of pixels in whole 16 of them
+
 // What a free dimension of an input stands for.
 typedef enum role { ROLE_FIXED = 0, ROLE_BATCH, ROLE_HEIGHT, ROLE_WIDTH } role;
 
@@ -397,7 +399,8 @@ static osp_status build(osp_engine **out, osp_model *model, const osp_engine_opt
     OSP_TRY(choose_batches(&b, gpu, err));
     OSP_TRY(choose_size(&b, err));
     const osp_precision precision = choose_precision(options.precision, gpu);
-    const bool fast = backend->id == OSP_BACKEND_CUDA && precision == OSP_PRECISION_FP16;
+    const bool fast = backend->id == OSP_BACKEND_CUDA && precision == OSP_PRECISION_FP16 &&
+                      b.width % PIXEL_ROW == 0;
     OSP_TRY(osp_pixels_choose(&b.pixels, &model->graph,
                               b.image < 0 ? OSP_NO_VALUE : model->graph.inputs[b.image], fast,
                               &options, err));
