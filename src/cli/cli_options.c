@@ -117,8 +117,7 @@ static const option_row rows[] = {
     {"resize", 0, CHOICE, "auto|letterbox|stretch", AT(resize), BUILDS, 0, 0, NULL,
      "how images get the input's size (default: by head)"},
     {"image-input", 0, CHOICE, "auto|model|uint8", AT(image_input), BUILDS, 0, 0, NULL,
-     "uint8: pixels, NxHxWx3 RGB, scaled in the network; model: its own floats (default: uint8 on "
-     "cuda in fp16 where it wins, but not for raw tensors)"},
+     "uint8: pixels, NxHxWx3 RGB; model: its floats (default: uint8 where it wins: cuda, fp16)"},
     {"fixed-input", 0, PAIRS, "NAME=FILE", AT(fixed_inputs), BUILDS, 0, 0, NULL,
      "value of an input that determines shapes; may be repeated"},
     {"trust", 0, FLAG, NULL, AT(trust), BUILDS | OSP_VERB_INSPECT, 0, 0, NULL,

@@ -9,6 +9,8 @@
 #include "ops/op.h"
 #include "plan/tune.h"
 
+enum { PIXEL_ROW = 16 };  // cuda reads rows of pixels in whole 16 of them
+
 // What a free dimension of an input stands for.
 typedef enum role { ROLE_FIXED = 0, ROLE_BATCH, ROLE_HEIGHT, ROLE_WIDTH } role;
 
@@ -469,7 +471,8 @@ static osp_status build_on(osp_engine **out, const builder *shared, const osp_ba
     const osp_engine_options *o = b.options;
     const bool gpu = backend->program != NULL;
     const osp_precision precision = choose_precision(o->precision, gpu);
-    const bool fast = backend->id == OSP_BACKEND_CUDA && precision == OSP_PRECISION_FP16;
+    const bool fast = backend->id == OSP_BACKEND_CUDA && precision == OSP_PRECISION_FP16 &&
+                      b.width % PIXEL_ROW == 0;
     const osp_graph *g = &b.model->graph;
     osp_engine *engine;
     *out = NULL;

@@ -189,19 +189,55 @@ __device__ __forceinline__ unsigned down(unsigned s0, unsigned s1, unsigned w0, 
     return ((s0 * w0 >> 16) + (s1 * w1 >> 16) + 2) >> 2;
 }
 
+// Interleaved bytes are three apart from thread to thread: a tile of them is gathered here, and goes
+// out in words. Inputs that are no whole words wide, or do not begin with one, go byte by byte.
+template <typename T> struct Staging {
+    static __device__ __forceinline__ T *tile(const osp_letterbox_args &)
+    {
+        return nullptr;
+    }
+    static __device__ __forceinline__ void flush(const osp_letterbox_args &, const T *, int, int) {}
+};
+
+template <> struct Staging<uint8_t> {
+    static constexpr int PITCH = 3 * TILE_W;
+
+    static __device__ __forceinline__ uint8_t *tile(const osp_letterbox_args &args)
+    {
+        __shared__ unsigned words[TILE_H * PITCH / 4];
+        return args.pixel_step == 3 && args.dst_w % 4 == 0 && (uintptr_t)args.dst % 4 == 0
+                   ? (uint8_t *)words
+                   : nullptr;
+    }
+
+    // After all threads have put theirs.
+    static __device__ __forceinline__ void flush(const osp_letterbox_args &args,
+                                                 const uint8_t *tile, int tile_x, int tile_y)
+    {
+        const int words = min(TILE_W, args.dst_w - tile_x) * 3 / 4, i = threadIdx.x;
+        const int64_t image = (int64_t)args.dst_w * args.dst_h * 3 * blockIdx.z;
+        uint8_t *to = (uint8_t *)args.dst + image + ((int64_t)tile_y * args.dst_w + tile_x) * 3;
+        for (int r = 0; i < words && r < min(TILE_H, args.dst_h - tile_y); r++)
+            ((unsigned *)(to + (int64_t)r * args.dst_w * 3))[i] =
+                ((const unsigned *)(tile + r * PITCH))[i];
+    }
+};
+
 // What is the same for all formats: where a thread's column goes.
 template <typename T> struct Target {
     T *at;  // the first channel that the source has, in the tile's first row
     int64_t channel_step, row_step;
     int rows;  // of the tile that are in the input
 
-    __device__ Target(const osp_letterbox_args &args, bool reversed, int x, int tile_y)
+    // `tile`: of Staging, or NULL.
+    __device__ Target(const osp_letterbox_args &args, T *tile, bool reversed, int x, int tile_y)
     {
         const int64_t image = (int64_t)args.dst_w * args.dst_h * 3 * blockIdx.z;
-        at = (T *)args.dst + image + ((int64_t)tile_y * args.dst_w + x) * args.pixel_step +
-             (reversed ? 2 * args.channel_step : 0);
+        at = tile ? tile + threadIdx.x * 3
+                  : (T *)args.dst + image + ((int64_t)tile_y * args.dst_w + x) * args.pixel_step;
+        at += reversed ? 2 * args.channel_step : 0;
         channel_step = reversed ? -args.channel_step : args.channel_step;
-        row_step = args.dst_w * args.pixel_step;
+        row_step = tile ? 3 * TILE_W : args.dst_w * args.pixel_step;
         rows = min(TILE_H, args.dst_h - tile_y);
     }
 
@@ -249,22 +285,12 @@ __device__ __forceinline__ void fill_packed(const osp_gpu_source &s, const Targe
         fill_column<T, Packed<BYTES, false>>(s, target, rows, col, inside, top);
 }
 
+// A thread's column of a tile, x in the input.
 template <typename T>
-__global__ void __launch_bounds__(TILE_W) letterbox(const __grid_constant__ osp_letterbox_args args)
+__device__ __forceinline__ void fill(const osp_gpu_source &s, const Target<T> &target,
+                                     const RowTaps *rows, int x, int top)
 {
-    __shared__ RowTaps rows[TILE_H];
-    const osp_gpu_source &s = args.source[blockIdx.z];
-    const int tile_x = blockIdx.x * TILE_W, tile_y = blockIdx.y * TILE_H;
-    const int x = tile_x + threadIdx.x, xs = x - s.fit.left, top = tile_y - s.fit.top;
-    if (threadIdx.x < TILE_H)
-        rows[threadIdx.x] = row_taps(s, top + (int)threadIdx.x);
-    if (blockIdx.x == 0 && blockIdx.y == 0 && threadIdx.x == TILE_H && args.fits_out)
-        args.fits_out[blockIdx.z] = s.fit;
-    __syncthreads();
-    if (x >= args.dst_w)
-        return;
-    const bool reversed = s.format == OSP_PIXEL_BGR || s.format == OSP_PIXEL_BGRA;
-    const Target<T> target(args, reversed, x, tile_y);
+    const int tile_x = blockIdx.x * TILE_W, xs = x - s.fit.left;
     if (top + TILE_H <= 0 || top >= s.fit.height || tile_x + TILE_W <= s.fit.left ||
         tile_x >= s.fit.left + s.fit.width) {
         for (int r = 0; r < TILE_H; r++)
@@ -290,6 +316,28 @@ __global__ void __launch_bounds__(TILE_W) letterbox(const __grid_constant__ osp_
         fill_column<T, Yuv>(s, target, rows, col, inside, top);
         break;
     }
+}
+
+template <typename T>
+__global__ void __launch_bounds__(TILE_W) letterbox(const __grid_constant__ osp_letterbox_args args)
+{
+    __shared__ RowTaps rows[TILE_H];
+    const osp_gpu_source &s = args.source[blockIdx.z];
+    const int tile_x = blockIdx.x * TILE_W, tile_y = blockIdx.y * TILE_H;
+    const int x = tile_x + threadIdx.x, top = tile_y - s.fit.top;
+    if (threadIdx.x < TILE_H)
+        rows[threadIdx.x] = row_taps(s, top + (int)threadIdx.x);
+    if (blockIdx.x == 0 && blockIdx.y == 0 && threadIdx.x == TILE_H && args.fits_out)
+        args.fits_out[blockIdx.z] = s.fit;
+    __syncthreads();
+    const bool reversed = s.format == OSP_PIXEL_BGR || s.format == OSP_PIXEL_BGRA;
+    T *const tile = Staging<T>::tile(args);
+    if (x < args.dst_w)
+        fill(s, Target<T>(args, tile, reversed, x, tile_y), rows, x, top);
+    if (!tile)  // alike in all threads
+        return;
+    __syncthreads();
+    Staging<T>::flush(args, tile, tile_x, tile_y);
 }
 
 }  // namespace

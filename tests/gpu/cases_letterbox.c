@@ -185,6 +185,7 @@ static const size_case size_cases[] = {
     {37, 53, 40, 40, OSP_RESIZE_LETTERBOX, false},   // padded on both sides
     {37, 53, 150, 33, OSP_RESIZE_STRETCH, false},    // wider and lower; past one tile
     {131, 19, 64, 64, OSP_RESIZE_LETTERBOX, false},  // much padding: whole tiles of it
+    {90, 70, 260, 20, OSP_RESIZE_LETTERBOX, false},  // the same at the sides; past two tiles
     {3, 2, 37, 41, OSP_RESIZE_LETTERBOX, false},     // enlarged
     {1, 1, 9, 7, OSP_RESIZE_STRETCH, false},         // one pixel
     {1, 17, 16, 16, OSP_RESIZE_LETTERBOX, false},    // one column

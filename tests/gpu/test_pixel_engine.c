@@ -139,6 +139,28 @@ static void test_fp32(void **state)
     osp_engine_close(&engine);
 }
 
+// Nor does one read rows that are no whole 16 bytes.
+static void test_odd_width(void **state)
+{
+    fixture *f = *state;
+    osp_engine_options options = {
+        .backend = OSP_BACKEND_CUDA, .height = SIDE, .width = 24, .batches = {1}};
+    osp_engine_info info;
+    osp_step_info step;
+    for (int i = 0; i < 2; i++) {
+        options.image_input.format = i ? OSP_PIXELS_UINT8 : OSP_PIXELS_AUTO;
+        osp_engine *engine;
+        osp_error err;
+        if (osp_engine_build(&engine, f->model, &options, &err))
+            fail_msg("%s", err.text);
+        osp_engine_get_info(engine, &info);
+        assert_int_equal(info.image_input, i ? OSP_PIXELS_UINT8 : OSP_PIXELS_MODEL);
+        assert_int_equal(osp_engine_step(engine, 0, 0, &step), OSP_OK);
+        assert_string_not_equal(step.op, "PixelConv");
+        osp_engine_close(&engine);
+    }
+}
+
 // All boxes of a picture, however unlikely.
 static size_t detect(osp_engine *engine, const osp_image *images, osp_detection out[MOST])
 {
@@ -192,6 +214,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_outputs, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_odd_width, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_fp32, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_boxes, set_up, tear_down),
     };
