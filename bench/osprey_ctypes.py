@@ -17,6 +17,16 @@ class Error(c.Structure):
     _fields_ = [("code", c.c_int), ("text", c.c_char * 508)]
 
 
+class OspreyError(RuntimeError):
+    """A call that failed; `code` is its osp_status."""
+
+    DEVICE = 10
+
+    def __init__(self, code, text):
+        super().__init__(text)
+        self.code = code
+
+
 class Options(c.Structure):
     """osp_options: only `threads` is set here."""
 
@@ -161,7 +171,7 @@ class Session:
 
     def _check(self, status):
         if status:
-            raise RuntimeError(self.err.text.decode())
+            raise OspreyError(status, self.err.text.decode())
 
     def run(self, image, outputs):
         """`image`: float32 N,C,H,W. Returns views of the first `outputs` outputs."""

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Writes inputs of the conditioned networks and ONNX Runtime's outputs for them.
+"""Writes inputs of the conditioned networks and ONNX Runtime's outputs for them, or our own.
 
-    expect.py NAME... --cache DIR
+    expect.py NAME... --cache DIR [--library libosprey.so] [--cases WORD,WORD]
 
-make.py must have made the networks in DIR. For each of CASES:
+make.py or pack.py must have made the networks in DIR. With --library the expectations are those of the
+cpu backend in FP32, which the tests here hold to ONNX Runtime's: for machines that lack it. For each of CASES:
     DIR/NAME/<case>/input.npy             rendered scenes, (batch, 3, height, width)
     DIR/NAME/<case>/<output>.npy          outputs of NAME.parts.onnx, graph optimisations off
 DIR/NAME/expect.json holds the shapes and the seconds that one run took. RT-DETR's queries are the
@@ -18,9 +19,11 @@ import sys
 import time
 
 import numpy as np
-import onnxruntime
 
 import scenes
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench"))
+from osprey_ctypes import Session  # noqa: E402
 
 CASES = {                       # name: (batch, height, width)
     "b1_640x640": (1, 640, 640), "b3_640x640": (3, 640, 640),
@@ -30,49 +33,79 @@ QUERY_MARGIN = 1e-4     # of the range of the scores; rounding moved no score by
 FIRST_SEED = 100                # no scene that the networks were conditioned on
 
 
-def run(session, batch):
+class OnnxRuntime:
+    """A network in ONNX Runtime, graph optimisations off."""
+
+    def __init__(self, path, threads):
+        import onnxruntime
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        self.session = onnxruntime.InferenceSession(path, options,
+                                                    providers=["CPUExecutionProvider"])
+
+    def outputs(self, batch):
+        names = [o.name for o in self.session.get_outputs()]
+        return dict(zip(names, self.session.run(None, {self.session.get_inputs()[0].name: batch})))
+
+
+class Ours:
+    """A network on our cpu backend in FP32: an engine for each shape."""
+
+    def __init__(self, path, threads, library):
+        self.path, self.threads, self.library, self.sessions = path, threads, library, {}
+
+    def outputs(self, batch):
+        if batch.shape not in self.sessions:
+            count, _, height, width = batch.shape
+            self.sessions[batch.shape] = Session(self.library, self.path, height, width,
+                                                 threads=self.threads, batches=(count,))
+        session = self.sessions[batch.shape]
+        names = session.output_names()
+        return {n: np.copy(v) for n, v in zip(names, session.run(batch, len(names)))}
+
+
+def run(network, batch):
     """{output name: array} and the seconds of one run."""
     begun = time.monotonic()
-    values = session.run(None, {session.get_inputs()[0].name: batch})
-    took = time.monotonic() - begun
-    return dict(zip([o.name for o in session.get_outputs()], values)), took
+    outputs = network.outputs(batch)
+    return outputs, time.monotonic() - begun
 
 
-def decided(session, scene):
+def decided(outputs):
     """Whether it is beyond rounding which places of a scene become queries."""
-    outputs, _ = run(session, scene[None])
     scores = np.sort(outputs["part_query_scores"][0])[::-1]
     count = outputs["part_queries"].shape[1]
     return scores[count - 1] - scores[count] > QUERY_MARGIN * (scores[0] - scores[-1])
 
 
-def choose(session, first_seed, count, height, width):
+def choose(network, first_seed, count, height, width):
     """The first scenes from a seed on that will do: (count, 3, height, width)."""
-    queries = "part_queries" in [o.name for o in session.get_outputs()]
     found = []
+    queries = True  # until the first scene tells
     seed = first_seed
     while len(found) < count:
         scene = scenes.scene(seed, height, width)
-        if not queries or decided(session, scene):
+        if queries:
+            outputs, _ = run(network, scene[None])
+            queries = "part_queries" in outputs
+        if not queries or decided(outputs):
             found.append(scene)
         seed += 1
     return np.stack(found)
 
 
-def expect(name, cache, threads):
-    """Writes all cases of one network."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(cache / f"{name}.parts.onnx"), options,
-                                           providers=["CPUExecutionProvider"])
+def expect(name, cache, network, cases):
+    """Writes cases of one network."""
     facts = {}
     for i, (case, (count, height, width)) in enumerate(CASES.items()):
+        if case not in cases:
+            continue
         folder = cache / name / case
         folder.mkdir(parents=True, exist_ok=True)
-        batch = choose(session, FIRST_SEED + 10 * i, count, height, width)
-        outputs, took = run(session, batch)
+        batch = choose(network, FIRST_SEED + 10 * i, count, height, width)
+        outputs, took = run(network, batch)
         np.save(folder / "input.npy", batch)
         for output, value in outputs.items():
             np.save(folder / f"{output}.npy", np.ascontiguousarray(value))
@@ -90,14 +123,22 @@ def main():
     parser.add_argument("names", nargs="+", metavar="NAME")
     parser.add_argument("--cache", type=pathlib.Path, required=True)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--library", help="libosprey.so: its cpu backend's outputs")
+    parser.add_argument("--cases", default=",".join(CASES), help="which of the cases")
     args = parser.parse_args()
+    cases = args.cases.split(",")
+    if set(cases) - set(CASES):
+        parser.error(f"cases are {', '.join(CASES)}")
     missing = [n for n in args.names if not (args.cache / f"{n}.parts.onnx").is_file()]
     if missing:
         print(f"expect: {', '.join(missing)}: not in {args.cache}: run make.py first",
               file=sys.stderr)
         return 1
     for name in args.names:
-        expect(name, args.cache, args.threads)
+        path = str(args.cache / f"{name}.parts.onnx")
+        network = Ours(path, args.threads, args.library) if args.library else OnnxRuntime(
+            path, args.threads)
+        expect(name, args.cache, network, cases)
     return 0
 
 

@@ -7,8 +7,6 @@
 //       --precision fp32|fp16|bf16  default: fp32
 //       --atol X --rtol X           of float32 (default 1e-5 and 1e-4; float16: 1e-3 and 2e-3)
 //       --range X                   floats may differ by X of their output's range as well
-//       --except FILE               tests left out: "name[*] : reason" a line; each is counted, and
-//                                   each line must meet one
 //       --expect-refused NAME       a directory's name (may be repeated): its build must be refused
 //       --threads N                 of the runtime
 //       --at-least N                fewer tests than this count as a failure (default 1)
@@ -24,20 +22,12 @@
 
 #include "osprey/osprey.h"
 
-enum { MAX_TENSORS = 64, MAX_PATH = 1024, MAX_DEPTH = 8, MAX_REFUSED = 32, MAX_EXCEPT = 64 };
-
-// Names of tests, to the first '*', that are left out for a reason.
-typedef struct exception {
-    char name[128], reason[160];
-    size_t met;
-} exception;
+enum { MAX_TENSORS = 64, MAX_PATH = 1024, MAX_DEPTH = 8, MAX_REFUSED = 32 };
 
 typedef struct options {
     osp_backend backend;
     osp_precision precision;
     double atol, rtol, range;
-    exception except[MAX_EXCEPT];
-    int32_t except_count;
     int32_t threads;
     const char *refused[MAX_REFUSED];
     int32_t refused_count;
@@ -51,7 +41,7 @@ typedef struct list {
 } list;
 
 typedef struct totals {
-    size_t passed, failed, fixed, left_out;
+    size_t passed, failed, fixed;
 } totals;
 
 // What one data set of a test needs; everything in it is closed by set_free.
@@ -375,26 +365,10 @@ static bool run_set(osp_runtime *rt, test_set *t, const char *dir, int32_t set, 
     return run(t, o);
 }
 
-static bool left_out(options *o, const char *dir)
-{
-    const char *slash = strrchr(dir, '/'), *name = slash ? slash + 1 : dir;
-    for (int32_t i = 0; i < o->except_count; i++) {
-        exception *e = o->except + i;
-        const size_t star = strcspn(e->name, "*");
-        if (strncmp(name, e->name, star) == 0 && (e->name[star] || !name[star]))
-            return ++e->met;
-    }
-    return false;
-}
-
 static void run_test(osp_runtime *rt, const char *dir, options *o, totals *sum)
 {
     bool good = true;
     int32_t set = 0;
-    if (left_out(o, dir)) {
-        sum->left_out++;
-        return;
-    }
     for (; good; set++) {
         char name[48];
         snprintf(name, sizeof name, "test_data_set_%d", set);
@@ -440,24 +414,6 @@ static int choice(const char *text, const char *const *list)
     return 0;
 }
 
-static void read_exceptions(options *o, const char *path)
-{
-    FILE *f = fopen(path, "r");
-    char line[320];
-    if (!f)
-        fatal("the file of exceptions cannot be read");
-    while (fgets(line, sizeof line, f)) {
-        exception *e = o->except + o->except_count;
-        if (line[0] == '#' || line[0] == '\n')
-            continue;
-        if (o->except_count == MAX_EXCEPT ||
-            sscanf(line, "%127s : %159[^\n]", e->name, e->reason) != 2)
-            fatal("a line of the exceptions is not \"name : reason\", or there are too many");
-        o->except_count++;
-    }
-    fclose(f);
-}
-
 static void parse(int argc, char **argv, options *o, list *l)
 {
     static const char *const backends[] = {"auto", "reference", "cpu", "cuda", "tensorrt", NULL};
@@ -482,8 +438,6 @@ static void parse(int argc, char **argv, options *o, list *l)
             o->rtol = number(value);
         else if (strcmp(argv[i], "--range") == 0)
             o->range = number(value);
-        else if (strcmp(argv[i], "--except") == 0)
-            read_exceptions(o, value);
         else if (strcmp(argv[i], "--threads") == 0)
             o->threads = (int32_t)number(value);
         else if (strcmp(argv[i], "--at-least") == 0)
@@ -507,15 +461,6 @@ static int check_device(osp_runtime *rt, const options *o)
         return 0;
     fprintf(stderr, "run_cases: no GPU: %s\n", device.reason);
     return 5;
-}
-
-static void print_exceptions(const options *o, bool *whole)
-{
-    for (int32_t i = 0; i < o->except_count; i++) {
-        const exception *e = o->except + i;
-        printf("left out %3zu %s: %s\n", e->met, e->name, e->reason);
-        *whole &= e->met > 0;
-    }
 }
 
 static int by_name(const void *a, const void *b)
@@ -550,10 +495,9 @@ int main(int argc, char **argv)
     free(l.paths);
     osp_runtime_close(&rt);
     bool whole = sum.passed + sum.failed >= o.at_least;
-    print_exceptions(&o, &whole);
-    printf("%zu passed, %zu failed, %zu left out, %zu inputs fixed at build\n", sum.passed,
-           sum.failed, sum.left_out, sum.fixed);
-    if (!whole)
+    printf("%zu passed, %zu failed, %zu inputs fixed at build\n", sum.passed, sum.failed,
+           sum.fixed);
+    if (sum.passed + sum.failed < o.at_least)
         printf("FAIL only %zu tests, not at least %zu\n", sum.passed + sum.failed, o.at_least);
     for (int32_t i = 0; i < o.refused_count; i++) {
         if (!o.refused_met[i])
