@@ -16,6 +16,10 @@ enum { FAKE_DEVICES_MAX = 8, FAKE_KERNELS_MAX = 32 };
 typedef void fake_kernel_fn(void *user, const void *args, size_t args_bytes,
                             const osp_gpu_shape *shape);
 
+// Runs any kernel that has code of the host's: an osp_gpu_kernel's function. See host_cuda.h.
+typedef void fake_code_fn(const osp_gpu_kernel *kernel, const void *args, size_t args_bytes,
+                          const uint32_t grid[3], const uint32_t block[3], uint32_t shared_bytes);
+
 typedef struct fake_gpu {
     osp_gpu_calls calls;  // hand this to osp_runtime_open_with, or to a context
     // To be set before use.
@@ -23,6 +27,7 @@ typedef struct fake_gpu {
     int open_error;  // of device_count and all else; 0: it works
     int driver;      // version; 13000
     osp_gpu_facts facts[FAKE_DEVICES_MAX];
+    fake_code_fn *run_code;  // NULL: kernels have none that the host can run
     // To be set at any time.
     bool busy;  // queries say "not ready"
     bool refuse_capture;
@@ -49,7 +54,8 @@ typedef struct fake_gpu {
 void fake_gpu_init(fake_gpu *fake);
 void fake_gpu_free(fake_gpu *fake);  // frees what was not given back, too
 
-// A launch of a kernel of this name calls `run`; launches of others are refused (error 98).
+// A launch of a kernel of this name calls `run`. Launches of others go to run_code, or are refused
+// (error 98).
 void fake_gpu_kernel(fake_gpu *fake, const char *name, fake_kernel_fn *run, void *user);
 
 // Work of code that is not this project's (a stand-in library): runs on the stream, or is recorded

@@ -6,6 +6,7 @@
 
 enum {
     INVALID_VALUE = 1,
+    INVALID_CONFIGURATION = 9,
     INVALID_HANDLE = 400,
     STREAM_MAGIC = 0x57ea,
     EVENT_MAGIC = 0xe7e7,
@@ -28,7 +29,8 @@ typedef struct op {
     const void *src;
     size_t dst_pitch, src_pitch, row_bytes, rows;
     int value;
-    int kernel;
+    int kernel;  // number of one that is played; -1: `code`
+    const osp_gpu_kernel *code;
     osp_gpu_shape shape;
     char *args;
     size_t args_bytes;

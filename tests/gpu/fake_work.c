@@ -22,8 +22,12 @@ static void run_op(fake_gpu *fake, const op *o)
         memset(o->dst, o->value, o->row_bytes);
         break;
     case OP_LAUNCH:
-        fake->kernels[o->kernel].run(fake->kernels[o->kernel].user, o->args, o->args_bytes,
-                                     &o->shape);
+        if (o->kernel < 0)
+            fake->run_code(o->code, o->args, o->args_bytes, o->shape.grid, o->shape.block,
+                           o->shape.shared_bytes);
+        else
+            fake->kernels[o->kernel].run(fake->kernels[o->kernel].user, o->args, o->args_bytes,
+                                         &o->shape);
         break;
     case OP_CALL:
         o->run(o->user);
@@ -101,21 +105,33 @@ static int fill(void *user, void *dst, int value, size_t bytes, void *stream)
     return enqueue(fake, stream, &o);
 }
 
+// What a device of compute capability 9.0 would launch.
+static bool launchable(const osp_gpu_shape *shape, size_t args_bytes)
+{
+    enum { THREADS = 1024, DEPTH = 64, ROWS = 65535, SHARED = 227 * 1024, ARGS = 4096 };
+    uint64_t threads = 1;
+    for (int i = 0; i < 3; i++)
+        threads *= shape->block[i] ? shape->block[i] : 1;
+    return threads <= THREADS && shape->block[2] <= DEPTH && shape->grid[0] <= INT32_MAX &&
+           shape->grid[1] <= ROWS && shape->grid[2] <= ROWS && shape->shared_bytes <= SHARED &&
+           args_bytes <= ARGS;
+}
+
 static int launch(void *user, const osp_gpu_kernel *kernel, const osp_gpu_shape *shape,
                   const void *args, size_t args_bytes, void *stream)
 {
     FAKE;
-    for (int i = 0; i < fake->kernel_count; i++) {
-        if (strcmp(fake->kernels[i].name, kernel->name) != 0)
-            continue;
-        const op o = {.kind = OP_LAUNCH,
-                      .kernel = i,
-                      .shape = *shape,
-                      .args = (char *)args,
-                      .args_bytes = args_bytes};
-        return enqueue(fake, stream, &o);
-    }
-    return OSP_CUDA_NO_FUNCTION;
+    op o = {.kind = OP_LAUNCH,
+            .kernel = fake->kernel_count - 1,
+            .code = kernel,
+            .shape = *shape,
+            .args = (char *)args,
+            .args_bytes = args_bytes};
+    while (o.kernel >= 0 && strcmp(fake->kernels[o.kernel].name, kernel->name) != 0)
+        o.kernel--;
+    if (o.kernel < 0 && !(fake->run_code && kernel->function))
+        return OSP_CUDA_NO_FUNCTION;
+    return launchable(shape, args_bytes) ? enqueue(fake, stream, &o) : INVALID_CONFIGURATION;
 }
 
 int fake_gpu_enqueue(fake_gpu *fake, void *stream, void (*run)(void *user), void *user)

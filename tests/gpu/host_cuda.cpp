@@ -1,183 +1,330 @@
 // Runs kernels that the host compiler made: blocks one after the other, the threads of a block as
-// fibers that take turns at barriers and warp exchanges. See host/cuda_fp16.h.
+// fibers that take turns at barriers and at what a warp does together. See host/host_device.h.
+//
+// Every other block runs its threads from the last to the first: a value that is read without a
+// barrier behind its writing is then wrong in one of the two. Fibers outlive their block, since it
+// costs a system call to start one.
 #include "host_cuda.h"
 
 #include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <ucontext.h>
 
-#include <cstdlib>
-#include <functional>
+#include <memory>
 #include <mutex>
 #include <vector>
 
-#include "cuda_fp16.h"
-#include "gpu/gpu_kernels.h"
+#include "host/host_device.h"
+#include "host_internal.h"
 
-host_dim host_thread_idx, host_block_idx;
+dim3 host_thread_idx, host_block_idx, host_block_dim, host_grid_dim;
+unsigned host_lane;
 
 namespace {
 
-constexpr size_t STACK_BYTES = 64 * 1024;
+constexpr size_t STACK_BYTES = 128 * 1024, ARGS_MAX = 4096;
+constexpr unsigned WARP = 32, GROUP = 128, THREADS_MAX = 1024;
 
-// All that must arrive before any goes on; those that have returned no longer count.
-struct Barrier {
+// All that must arrive before any goes on; those that have returned no longer count. The last one
+// does the work that all have come for.
+struct Meeting {
     unsigned alive = 0, arrived = 0, generation = 0;
+    host_work *work = nullptr;
+    void *brought[GROUP] = {};
 
-    void release_if_all()
+    void settle()
     {
-        if (alive && arrived == alive) {
-            arrived = 0;
-            generation++;
-        }
+        if (!alive || arrived < alive)
+            return;
+        if (work)
+            work(brought);
+        arrived = 0;
+        generation++;
     }
-};
-
-struct Warp {
-    Barrier barrier;
-    uint64_t slots[2][32] = {};  // two, so that a fast lane does not overwrite what a slow one reads
 };
 
 // Switching by _setjmp, which makes no system call; the ucontext only starts a fiber on its stack.
 struct Fiber {
-    ucontext_t context;
+    ucontext_t context = {};
     jmp_buf at;
-    bool started = false;
-    const Barrier *waits = nullptr;
-    unsigned generation = 0;
-    bool done = false;
-    unsigned index = 0, exchanges = 0;
+    bool started = false, done = false;
+    const Meeting *waits = nullptr;
+    unsigned generation = 0, index = 0;
+    HostCopies copies;
+    std::unique_ptr<char[]> stack;
 };
 
-struct Block {
-    std::function<void()> body;
-    std::vector<Fiber> fibers;
-    std::vector<Warp> warps;
-    Barrier barrier;
-    ucontext_t start;
+typedef void caller(const void *function, const void *args);
+
+struct Machine {
+    std::vector<std::unique_ptr<Fiber>> fibers;
+    std::vector<Meeting> warps, groups;
+    Meeting block;
+    ucontext_t start = {};
     jmp_buf scheduler;
     Fiber *current = nullptr;
+    const osp_gpu_kernel *kernel = nullptr;
+    const void *args = nullptr;
+    caller *call = nullptr;
+    unsigned launches = 0;
 };
 
-Block *running;
+Machine machine;
 std::mutex lock;
-std::vector<char> stacks;
+uint64_t warp_slots[THREADS_MAX / WARP][WARP];
 
-void wait_at(Barrier &barrier)
+void wait_at(Meeting &meeting)
 {
-    Fiber &f = *running->current;
-    const unsigned generation = barrier.generation;
-    barrier.arrived++;
-    barrier.release_if_all();
-    if (barrier.generation != generation)
+    Fiber &f = *machine.current;
+    const unsigned generation = meeting.generation;
+    meeting.arrived++;
+    meeting.settle();
+    if (meeting.generation != generation)
         return;
-    f.waits = &barrier;
+    f.waits = &meeting;
     f.generation = generation;
     if (!_setjmp(f.at))
-        _longjmp(running->scheduler, 1);
+        _longjmp(machine.scheduler, 1);
+}
+
+void leave(Meeting &meeting, unsigned place)
+{
+    meeting.brought[place] = nullptr;
+    meeting.alive--;
+    meeting.settle();
 }
 
 void fiber_main()
 {
-    Block &b = *running;
-    b.body();
-    Fiber &f = *b.current;
-    f.done = true;
-    Warp &w = b.warps[f.index / 32];
-    w.barrier.alive--;
-    w.barrier.release_if_all();
-    b.barrier.alive--;
-    b.barrier.release_if_all();
-    _longjmp(b.scheduler, 1);
+    for (;;) {
+        Fiber &f = *machine.current;
+        machine.call(machine.kernel->function, machine.args);
+        f.done = true;
+        leave(machine.warps[f.index / WARP], f.index % WARP);
+        leave(machine.groups[f.index / GROUP], f.index % GROUP);
+        leave(machine.block, 0);
+        if (!_setjmp(f.at))
+            _longjmp(machine.scheduler, 1);
+    }
 }
 
-void resume(Block &b, Fiber &f)
+void resume(Fiber &f)
 {
-    b.current = &f;
-    host_thread_idx = {f.index, 0, 0};
-    if (_setjmp(b.scheduler))
+    machine.current = &f;
+    const unsigned row = f.index / host_block_dim.x;
+    host_thread_idx = {f.index % host_block_dim.x, row % host_block_dim.y, row / host_block_dim.y};
+    host_lane = f.index % WARP;
+    if (_setjmp(machine.scheduler))
         return;
     if (f.started)
         _longjmp(f.at, 1);
     f.started = true;
-    swapcontext(&b.start, &f.context);
+    swapcontext(&machine.start, &f.context);
 }
 
-void run_block(Block &b, unsigned threads)
+Fiber &fiber(unsigned index)
 {
-    b.fibers = std::vector<Fiber>(threads);
-    b.warps = std::vector<Warp>((threads + 31) / 32);
-    b.barrier = Barrier{threads, 0, 0};
-    if (stacks.size() < threads * STACK_BYTES)
-        stacks.resize(threads * STACK_BYTES);
+    while (machine.fibers.size() <= index) {
+        auto f = std::make_unique<Fiber>();
+        f->index = (unsigned)machine.fibers.size();
+        f->stack.reset(new char[STACK_BYTES]);
+        getcontext(&f->context);
+        f->context.uc_stack.ss_sp = f->stack.get();
+        f->context.uc_stack.ss_size = STACK_BYTES;
+        f->context.uc_link = nullptr;
+        makecontext(&f->context, fiber_main, 0);
+        machine.fibers.push_back(std::move(f));
+    }
+    return *machine.fibers[index];
+}
+
+void run_block(unsigned threads, bool backwards)
+{
+    machine.warps.assign((threads + WARP - 1) / WARP, Meeting());
+    machine.groups.assign((threads + GROUP - 1) / GROUP, Meeting());
+    machine.block = Meeting();
+    machine.block.alive = threads;
     for (unsigned i = 0; i < threads; i++) {
-        Fiber &f = b.fibers[i];
-        f.index = i;
-        b.warps[i / 32].barrier.alive++;
-        getcontext(&f.context);
-        f.context.uc_stack.ss_sp = stacks.data() + i * STACK_BYTES;
-        f.context.uc_stack.ss_size = STACK_BYTES;
-        f.context.uc_link = nullptr;
-        makecontext(&f.context, fiber_main, 0);
+        Fiber &f = fiber(i);
+        f.done = false;
+        f.waits = nullptr;
+        f.copies.pending.clear();
+        f.copies.ends.clear();
+        machine.warps[i / WARP].alive++;
+        machine.groups[i / GROUP].alive++;
     }
     for (unsigned left = threads; left;) {
+        bool moved = false;
         left = 0;
-        for (Fiber &f : b.fibers) {
+        for (unsigned i = 0; i < threads; i++) {
+            Fiber &f = *machine.fibers[backwards ? threads - 1 - i : i];
             if (f.done)
                 continue;
             left++;
             if (f.waits && f.waits->generation == f.generation)
                 continue;
             f.waits = nullptr;
-            resume(b, f);
+            resume(f);
+            moved = true;
         }
+        if (left && !moved)
+            host_die("its threads wait at different places, for one another");
     }
 }
 
-template <typename Args>
-void run_grid(const osp_gpu_kernel *kernel, const void *args, const uint32_t grid[3],
-              const uint32_t block[3])
+// ---- Arguments ----------------------------------------------------------------------------------
+
+// A struct of more than 16 bytes goes by memory, whatever is in it: one of its size, or of a larger
+// one, stands for it. (x86-64 copies it to where the callee looks; others pass its address.)
+template <size_t BYTES> struct alignas(64) Parameter {
+    char bytes[BYTES];
+};
+
+template <size_t BYTES> void call_with(const void *function, const void *args)
 {
-    const auto function = (void (*)(Args))kernel->function;
-    const Args &typed = *(const Args *)args;
-    Block b;
-    b.body = [&] { function(typed); };
-    running = &b;
-    for (unsigned z = 0; z < (grid[2] ? grid[2] : 1); z++)
-        for (unsigned y = 0; y < (grid[1] ? grid[1] : 1); y++)
-            for (unsigned x = 0; x < grid[0]; x++) {
-                host_block_idx = {x, y, z};
-                run_block(b, block[0]);
-            }
-    running = nullptr;
+    ((void (*)(Parameter<BYTES>))function)(*(const Parameter<BYTES> *)args);
+}
+
+caller *caller_for(size_t bytes)
+{
+    return bytes <= 128    ? call_with<128>
+           : bytes <= 256  ? call_with<256>
+           : bytes <= 512  ? call_with<512>
+           : bytes <= 1024 ? call_with<1024>
+           : bytes <= 2048 ? call_with<2048>
+                           : call_with<4096>;
+}
+
+void on_signal(int, siginfo_t *info, void *)
+{
+    host_die("it touches %s", host_shared_where(info->si_addr));
+}
+
+// Bad addresses are told with the kernel's name, while one runs.
+struct Signals {
+    struct sigaction before[2];
+    Signals()
+    {
+        struct sigaction ours = {};
+        ours.sa_sigaction = on_signal;
+        ours.sa_flags = SA_SIGINFO | SA_RESETHAND;
+        sigaction(SIGSEGV, &ours, &before[0]);
+        sigaction(SIGBUS, &ours, &before[1]);
+    }
+    ~Signals()
+    {
+        sigaction(SIGSEGV, &before[0], nullptr);
+        sigaction(SIGBUS, &before[1], nullptr);
+    }
+};
+
+}  // namespace
+
+void host_die(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "kernel %s, block (%u, %u, %u), thread (%u, %u, %u): ",
+            machine.kernel ? machine.kernel->name : "?", host_block_idx.x, host_block_idx.y,
+            host_block_idx.z, host_thread_idx.x, host_thread_idx.y, host_thread_idx.z);
+    vfprintf(stderr, format, args);
+    fprintf(stderr, "\n");
+    va_end(args);
+    signal(SIGABRT, SIG_DFL);
+    abort();
+}
+
+HostCopies &host_copies()
+{
+    return machine.current->copies;
+}
+
+void host_block_barrier()
+{
+    wait_at(machine.block);
+}
+
+static void together(Meeting &meeting, unsigned place, host_work *work, void *mine)
+{
+    if (meeting.arrived && meeting.work != work)
+        host_die("lanes of a warp do different things together");
+    meeting.work = work;
+    meeting.brought[place] = mine;
+    wait_at(meeting);
+}
+
+void host_warp_together(host_work *work, void *mine)
+{
+    const unsigned i = machine.current->index;
+    together(machine.warps[i / WARP], i % WARP, work, mine);
+}
+
+void host_group_together(host_work *work, void *mine)
+{
+    const unsigned i = machine.current->index;
+    together(machine.groups[i / GROUP], i % GROUP, work, mine);
+}
+
+namespace {
+
+struct Exchange {
+    uint64_t bits;
+    uint64_t *slots;  // of the warp
+};
+
+// Whoever comes to the next exchange is done with the slots of this one.
+void show_all(void *const *lanes)
+{
+    for (unsigned i = 0; i < WARP; i++)
+        for (unsigned k = 0; lanes[i] && k < WARP; k++) {
+            const Exchange *from = (const Exchange *)lanes[k];
+            ((Exchange *)lanes[i])->slots[k] = from ? from->bits : UINT64_MAX;
+            if (k + 1 == WARP)
+                return;  // all have the same slots
+        }
 }
 
 }  // namespace
 
-void host_block_barrier()
-{
-    wait_at(running->barrier);
-    host_thread_idx = {running->current->index, 0, 0};
-}
-
 const uint64_t *host_warp_exchange(uint64_t bits)
 {
-    Fiber &f = *running->current;
-    Warp &w = running->warps[f.index / 32];
-    uint64_t *slots = w.slots[f.exchanges++ % 2];
-    slots[f.index % 32] = bits;
-    wait_at(w.barrier);
-    return slots;
+    Exchange e = {bits, warp_slots[machine.current->index / WARP]};
+    host_warp_together(show_all, &e);
+    return e.slots;
 }
 
-bool host_cuda_run(const osp_gpu_kernel *kernel, const void *args, const uint32_t grid[3],
-                   const uint32_t block[3])
+static dim3 extents(const uint32_t n[3])
+{
+    return {n[0] ? n[0] : 1, n[1] ? n[1] : 1, n[2] ? n[2] : 1};
+}
+
+void host_cuda_run(const osp_gpu_kernel *kernel, const void *args, size_t args_bytes,
+                   const uint32_t grid[3], const uint32_t block[3], uint32_t shared_bytes)
 {
     const std::lock_guard<std::mutex> guard(lock);
-    if (!strncmp(kernel->name, "letterbox_", 10))
-        run_grid<osp_letterbox_args>(kernel, args, grid, block);
-    else if (!strncmp(kernel->name, "boxes_", 6))
-        run_grid<osp_boxes_args>(kernel, args, grid, block);
-    else
-        return false;
-    return true;
+    alignas(64) char copy[ARGS_MAX] = {};
+    const dim3 all = host_grid_dim = extents(grid);
+    host_block_dim = extents(block);
+    machine.kernel = kernel;
+    const unsigned threads = host_block_dim.x * host_block_dim.y * host_block_dim.z;
+    if (args_bytes <= 16 || args_bytes > ARGS_MAX || threads > THREADS_MAX)
+        host_die("%zu bytes of arguments, %u threads a block", args_bytes, threads);
+    memcpy(copy, args, args_bytes);
+    machine.args = copy;
+    machine.call = caller_for(args_bytes);
+    const Signals signals;
+    host_shared_launch(kernel->function, shared_bytes);
+    unsigned turn = machine.launches++;
+    for (unsigned z = 0; z < all.z; z++)
+        for (unsigned y = 0; y < all.y; y++)
+            for (unsigned x = 0; x < all.x; x++, turn++) {
+                host_block_idx = {x, y, z};
+                host_shared_block();
+                run_block(threads, turn % 2);
+                host_shared_block_end();
+            }
+    host_shared_launch_end();
 }

@@ -106,7 +106,7 @@ static char *device_room(bench *b, size_t bytes, size_t extra)
     b->used = (b->used + 255) / 256 * 256;
     char *at = b->room + b->used + extra;
     b->used += bytes + extra + 256;
-    if (b->used > OPS_ROOM)
+    if (b->used > b->room_bytes)
         fatal("a case needs more device memory than there is room");
     return at;
 }

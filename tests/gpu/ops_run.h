@@ -6,7 +6,6 @@
 #include "backends/backend.h"
 
 enum { OPERANDS = 64, MOST_NAMES = 80, GUARD = 0xA5, SHOWN = 60 };
-#define OPS_ROOM ((size_t)1 << 30)  // of device memory
 
 typedef struct op_count {
     const char *name;
@@ -20,7 +19,7 @@ typedef struct bench {
     osp_gpu *gpu;
     osp_gpu_stream stream;
     char *room;  // device memory, handed out from its start for each run
-    size_t used;
+    size_t room_bytes, used;
     op_count counts[MOST_NAMES];
     size_t kinds, ran, failed, shown, uninferred;
     size_t blind;  // comparisons that an unwritten destination would pass
@@ -45,6 +44,11 @@ void *take(size_t bytes);  // zeroed; fatal where there is no memory
 void check(osp_status status, const osp_error *err);
 size_t count_of(const osp_operand *o);
 void set_dense(osp_operand *o);
+
+// Chooses the device, and how much of its memory to take: a GPU (ops_gpu.c), or one in host memory
+// with the kernels compiled for the host (ops_host.c). done: all of it was given back.
+size_t ops_device(osp_context *ctx);
+bool ops_device_done(void);
 
 // ---- Running (ops_run.c) ------------------------------------------------------------------------
 

@@ -1,23 +1,9 @@
 // The kernels, compiled for the host, on the device in host memory: what they compute, without a GPU.
 #include <stdio.h>
-#include <string.h>
 
 #include "fake_gpu.h"
-#include "gpu/gpu_kernels.h"
 #include "host_cuda.h"
 #include "kernel_cases.h"
-
-static const osp_gpu_kernel *const kernels[] = {
-    &osp_kernel_letterbox_u8,   &osp_kernel_letterbox_f16,  &osp_kernel_letterbox_f32,
-    &osp_kernel_boxes_scan_f16, &osp_kernel_boxes_scan_f32, &osp_kernel_boxes_sort,
-    &osp_kernel_boxes_merge,    &osp_kernel_boxes_keep_f16, &osp_kernel_boxes_keep_f32,
-};
-
-static void run(void *kernel, const void *args, size_t bytes, const osp_gpu_shape *shape)
-{
-    (void)bytes;
-    host_cuda_run(kernel, args, shape->grid, shape->block);
-}
 
 int main(void)
 {
@@ -26,8 +12,7 @@ int main(void)
     osp_error err;
     kernel_test t = {.ctx = &ctx, .quick = true};
     fake_gpu_init(&fake);
-    for (size_t i = 0; i < sizeof kernels / sizeof kernels[0]; i++)
-        fake_gpu_kernel(&fake, kernels[i]->name, run, (void *)kernels[i]);
+    fake.run_code = host_cuda_run;
     osp_gpu_scope scope;
     if (osp_context_init(&ctx, NULL, &err))
         return 1;

@@ -1,43 +1,22 @@
-// What the convolution kernels share on the device: copies to shared memory, matrix instructions,
-// and the end of every output element. sm_80 and later.
+// What the convolution kernels share on the device: the end of every output element. sm_80 and
+// later.
 #pragma once
 #include <cuda_fp16.h>
 #include <stdint.h>
 
 #include "backends/cuda/conv_kernels.h"
-#include "backends/cuda/mma.cuh"
+#include "backends/cuda/ptx.cuh"
 #include "ops/act.h"
 
 namespace {
 
-using osp::multiply;
-
-__device__ __forceinline__ uint32_t shared_address(const void *p)
-{
-    return static_cast<uint32_t>(__cvta_generic_to_shared(p));
-}
-
-// 16 bytes, or zeros, on the way to shared memory.
-__device__ __forceinline__ void copy16(uint32_t to, const void *from, bool valid)
-{
-    const int bytes = valid ? 16 : 0;
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes));
-}
-
-__device__ __forceinline__ void load_matrix4(uint32_t (&r)[4], uint32_t address)
-{
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(address));
-}
+using namespace osp;
 
 // x * sigmoid(x) = h + h * tanh(h) with h = x / 2: one special-function operation.
 __device__ __forceinline__ float silu(float x)
 {
     const float h = 0.5f * x;
-    float t;
-    asm("tanh.approx.f32 %0, %1;" : "=f"(t) : "f"(h));
-    return fmaf(h, t, h);
+    return fmaf(h, tanh_fast(h), h);
 }
 
 __device__ __noinline__ float other_activation(int act, float x, float alpha, float beta)

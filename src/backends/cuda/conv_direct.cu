@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(WARPS_M *WARPS_N * 32)
     using D = direct_shape<IC, BN, TH, TW, S, WARPS_M, WARPS_N>;
     constexpr int CH = D::CH, HW = D::HW, MT = D::MT, NT = D::NT;
     static_assert(TW % 16 == 0 && NT % 2 == 0 && (TH * TW / 16) % WARPS_M == 0, "tile shapes");
-    extern __shared__ __align__(128) unsigned char shared[];
+    OSP_DYNAMIC_SHARED(unsigned char, shared);
     const uint32_t halo_at = shared_address(shared), weights_at = halo_at + 2 * D::HALO;
     const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
     const int first_oc = blockIdx.y * BN;
@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(WARPS_M *WARPS_N * 32)
                        inside);
             }
         }
-        asm volatile("cp.async.commit_group;");
+        commit_copies();
     };
     const int warp_m = warp / WARPS_N, warp_n = warp % WARPS_N * NT * 8;
     __half *const staging =
@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(WARPS_M *WARPS_N * 32)
     fetch(blockIdx.x, 0);
     int buffer = 0;
     for (int tile = blockIdx.x; tile < tiles; tile += gridDim.x, buffer ^= 1) {
-        asm volatile("cp.async.wait_group 0;");
+        wait_copies<0>();
         __syncthreads();
         fetch(tile + gridDim.x, buffer ^ 1);
         const uint32_t halo = halo_at + buffer * D::HALO;

@@ -22,7 +22,7 @@ __global__ void __launch_bounds__(BM / WM * (BN / WN) * 32)
     constexpr int MT = WM / 16, NT = WN / 8;      // mma tiles of a warp
     constexpr int TILE_A = BM * BK * 2, TILE_B = BN * BK * 2, STAGE = TILE_A + TILE_B;
     static_assert(BM % ROWS_STEP == 0 && WN % 16 == 0, "tile shapes");
-    extern __shared__ __align__(128) unsigned char shared[];
+    OSP_DYNAMIC_SHARED(unsigned char, shared);
     int2 *const taps = reinterpret_cast<int2 *>(shared + STAGES * STAGE);
 
     const int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
@@ -85,7 +85,7 @@ __global__ void __launch_bounds__(BM / WM * (BN / WN) * 32)
                     copy16(to + b_to[i],
                            weights + (int64_t)i * ROWS_STEP * p.k_chunks * 8 + tile * BK, true);
         }
-        asm volatile("cp.async.commit_group;");
+        commit_copies();
     };
 #pragma unroll
     for (int s = 0; s < STAGES - 1; s++)
@@ -94,7 +94,7 @@ __global__ void __launch_bounds__(BM / WM * (BN / WN) * 32)
     float sums[MT][NT][4] = {};
     const int warp_m = warp / (BN / WN) * WM, warp_n = warp % (BN / WN) * WN;
     for (int tile = 0; tile < k_tiles; tile++) {
-        asm volatile("cp.async.wait_group %0;" ::"n"(STAGES - 2));
+        wait_copies<STAGES - 2>();
         __syncthreads();
         fetch(tile + STAGES - 1);
         const uint32_t at = shared_base + tile % STAGES * STAGE;
@@ -120,7 +120,7 @@ __global__ void __launch_bounds__(BM / WM * (BN / WN) * 32)
                     multiply(sums[i][j], a[i], b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]);
         }
     }
-    asm volatile("cp.async.wait_group 0;");
+    wait_copies<0>();
     __syncthreads();
 
     // Sums to FP16 through shared memory, so that global stores are 16 bytes and whole rows.

@@ -11,7 +11,7 @@ constexpr int STEM_OC = OSP_STEM_OC;
 __global__ void __launch_bounds__(OSP_STEM_PIXELS)
     stem(const __grid_constant__ osp_conv_args p)
 {
-    extern __shared__ float weights[];
+    OSP_DYNAMIC_SHARED(float, weights);
     const int ic = p.ic, taps = p.kh * p.kw * ic, first = blockIdx.y * STEM_OC;
     for (int i = threadIdx.x; i < taps * STEM_OC; i += OSP_STEM_PIXELS)
         weights[i] = static_cast<const float *>(p.weights)[i / STEM_OC * p.k_chunks + first +
