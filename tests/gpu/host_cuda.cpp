@@ -1,9 +1,11 @@
 // Runs kernels that the host compiler made: blocks one after the other, the threads of a block as
 // fibers that take turns at barriers and at what a warp does together. See host/host_device.h.
 //
-// Every other block runs its threads from the last to the first: a value that is read without a
-// barrier behind its writing is then wrong in one of the two. Fibers outlive their block, since it
-// costs a system call to start one.
+// A warp runs as far as it can, up to a barrier of the block, before the next one starts, and so does
+// each lane within its warp; every other block runs both from the last to the first. So warps are as
+// far apart as barriers let them be: what is read before a barrier behind its writing, or written
+// before one behind its reading, is wrong in one of the two orders. Fibers outlive their block, since
+// it costs a system call to start one.
 #include "host_cuda.h"
 
 #include <setjmp.h>
@@ -49,8 +51,8 @@ struct Meeting {
 // Switching by _setjmp, which makes no system call; the ucontext only starts a fiber on its stack.
 struct Fiber {
     ucontext_t context = {};
-    jmp_buf at;
-    bool started = false, done = false;
+    jmp_buf at = {};
+    bool started = false, done = false, gave_way = false;
     const Meeting *waits = nullptr;
     unsigned generation = 0, index = 0;
     HostCopies copies;
@@ -69,7 +71,7 @@ struct Machine {
     const osp_gpu_kernel *kernel = nullptr;
     const void *args = nullptr;
     caller *call = nullptr;
-    unsigned launches = 0;
+    unsigned launches = 0, left = 0;  // left: threads of the block that have not returned
 };
 
 Machine machine;
@@ -141,37 +143,49 @@ Fiber &fiber(unsigned index)
     return *machine.fibers[index];
 }
 
+// Each lane of a warp once, as far as it gets. false: none got anywhere.
+bool run_warp(unsigned warp, unsigned threads, bool backwards, bool *moved)
+{
+    bool ran = false;
+    const unsigned first = warp * WARP, count = threads - first < WARP ? threads - first : WARP;
+    for (unsigned i = 0; i < count; i++) {
+        Fiber &f = *machine.fibers[first + (backwards ? count - 1 - i : i)];
+        if (f.done || f.gave_way || (f.waits && f.waits->generation == f.generation))
+            continue;
+        f.waits = nullptr;
+        resume(f);
+        machine.left -= f.done;
+        *moved |= !f.gave_way;
+        ran = true;
+    }
+    return ran;
+}
+
 void run_block(unsigned threads, bool backwards)
 {
     machine.warps.assign((threads + WARP - 1) / WARP, Meeting());
     machine.groups.assign((threads + GROUP - 1) / GROUP, Meeting());
     machine.block = Meeting();
-    machine.block.alive = threads;
+    machine.block.alive = machine.left = threads;
     for (unsigned i = 0; i < threads; i++) {
         Fiber &f = fiber(i);
-        f.done = false;
+        f.done = f.gave_way = false;
         f.waits = nullptr;
         f.copies.pending.clear();
         f.copies.ends.clear();
         machine.warps[i / WARP].alive++;
         machine.groups[i / GROUP].alive++;
     }
-    for (unsigned left = threads; left;) {
-        bool moved = false;
-        left = 0;
-        for (unsigned i = 0; i < threads; i++) {
-            Fiber &f = *machine.fibers[backwards ? threads - 1 - i : i];
-            if (f.done)
-                continue;
-            left++;
-            if (f.waits && f.waits->generation == f.generation)
-                continue;
-            f.waits = nullptr;
-            resume(f);
-            moved = true;
-        }
-        if (left && !moved)
+    const unsigned warps = (threads + WARP - 1) / WARP;
+    for (bool moved = true; machine.left;) {
+        if (!moved)
             host_die("its threads wait at different places, for one another");
+        moved = false;
+        for (unsigned i = 0; i < threads; i++)
+            machine.fibers[i]->gave_way = false;
+        for (unsigned i = 0; i < warps; i++)
+            while (run_warp(backwards ? warps - 1 - i : i, threads, backwards, &moved))
+                ;
     }
 }
 
@@ -245,6 +259,13 @@ HostCopies &host_copies()
 void host_block_barrier()
 {
     wait_at(machine.block);
+}
+
+void host_give_way()
+{
+    machine.current->gave_way = true;
+    if (!_setjmp(machine.current->at))
+        _longjmp(machine.scheduler, 1);
 }
 
 static void together(Meeting &meeting, unsigned place, host_work *work, void *mine)
