@@ -173,6 +173,7 @@ void run_block(unsigned threads, bool backwards)
         f.waits = nullptr;
         f.copies.pending.clear();
         f.copies.ends.clear();
+        f.copies.unseen = false;
         machine.warps[i / WARP].alive++;
         machine.groups[i / GROUP].alive++;
     }
