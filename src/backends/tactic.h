@@ -62,6 +62,9 @@ typedef struct osp_tactic {
     int32_t pack_version;  // goes up when the packed form changes: older plans become stale
     bool openmp;           // brings OpenMP's threads with it: then all steps use those
     const char *(*refuse)(const osp_problem *p);  // NULL: accepts; else a constant reason
+    // NULL: every device of the backend; else NULL or a constant reason why not on this one. Asked
+    // where tactics are chosen; of a plan the device key answers for it.
+    const char *(*refuse_device)(const osp_device_info *device);
     // All but launch may be NULL where there is nothing to do.
     osp_status (*prepare)(const osp_problem *p, osp_context *ctx, int32_t threads, void **state,
                           osp_tactic_sizes *sizes, osp_error *err);

@@ -31,6 +31,8 @@ const osp_tactic *osp_compile_first_accepting(const osp_compiled *c, const osp_p
     const osp_tactic *const *list = c->backend->tactics(p->op);
     for (; list && *list; list++) {
         const char *why = (*list)->refuse ? (*list)->refuse(p) : NULL;
+        if (!why && (*list)->refuse_device && c->gpu)
+            why = (*list)->refuse_device(osp_gpu_info(c->gpu));
         if (!why)
             return *list;
         *reason = why;

@@ -180,6 +180,7 @@ void run_block(unsigned threads, bool backwards)
         f.grid_waits = 0;
         f.copies.pending.clear();
         f.copies.ends.clear();
+        f.copies.unseen = false;
         machine.warps[i / WARP].alive++;
         machine.groups[i / GROUP].alive++;
     }

@@ -18,6 +18,7 @@ struct HostCopy {
 struct HostCopies {
     std::vector<HostCopy> pending;
     std::vector<size_t> ends;
+    bool unseen = false;  // some were waited for, and are not visible to wgmma yet
 };
 
 HostCopies &host_copies();  // of the thread that runs

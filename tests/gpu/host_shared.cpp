@@ -162,6 +162,7 @@ void host_copy_wait(unsigned left)
     if (all.ends.size() <= left)
         return;
     const size_t groups = all.ends.size() - left, done = all.ends[groups - 1];
+    all.unseen |= done > 0;
     for (size_t i = 0; i < done; i++) {
         const HostCopy &c = all.pending[i];
         if (c.valid)

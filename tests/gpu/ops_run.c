@@ -345,6 +345,8 @@ void run_variant(bench *b, const test *original, variant v)
     bool taken = false;
     for (const osp_tactic *const *list = osp_backend_cuda.tactics(t.op); *list; list++) {
         const char *why = (*list)->refuse ? (*list)->refuse(&p) : NULL;
+        if (!why && (*list)->refuse_device)
+            why = (*list)->refuse_device(osp_gpu_info(b->gpu));
         if (why) {
             count_for(b, t.op->type)->why = why;
             continue;

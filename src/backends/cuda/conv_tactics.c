@@ -234,6 +234,50 @@ static osp_status prepare_mma(const osp_problem *p, osp_context *ctx, const osp_
     return OSP_OK;
 }
 
+static const char *refuse_wgmma(const osp_problem *p, const osp_conv_wgmma *k)
+{
+    osp_conv_problem c;
+    const char *why = refuse_channels_last(p, &c);
+    if (why)
+        return why;
+    const int64_t taps = c.attrs->window[0].size * c.attrs->window[1].size;
+    const int64_t oc = c.dst->shape.dims[1], depth = taps * c.src->shape.dims[1];
+    if (!k->kernel.function)
+        return "this build has no code for sm_90a";
+    if (c.attrs->group != 1)
+        return "grouped";
+    if (taps > OSP_CONV_MAX_TAPS)
+        return "the window has too many taps";
+    if (k->bn >= 2 * oc)
+        return "a tile for more channels";
+    return depth < OSP_CONV_WGMMA_BK / 2 ? "less than half a tile of depth" : NULL;
+}
+
+// Only Hopper has these instructions; code for sm_90a runs on nothing else.
+static const char *refuse_device_wgmma(const osp_device_info *device)
+{
+    return device->cc_major == 9 && device->cc_minor == 0 ? NULL : "not of compute capability 9.0";
+}
+
+static osp_status prepare_wgmma(const osp_problem *p, osp_context *ctx, const osp_conv_wgmma *k,
+                                void **state, osp_tactic_sizes *sizes, osp_error *err)
+{
+    enum { BK = OSP_CONV_WGMMA_BK };
+    conv *s;
+    osp_conv_problem c;
+    OSP_TRY(make(p, ctx, &s, &c, err));
+    osp_conv_args *a = &s->args;
+    a->k_chunks = (int32_t)up((int64_t)a->kh * a->kw * a->ic / CHUNK, BK / CHUNK);
+    size_rows(s, up(a->oc, k->bn), sizes);
+    s->kernel = &k->kernel;
+    s->shape = (osp_gpu_shape){
+        .grid = {(uint32_t)(s->rows / k->bn * ((a->pixels + k->bm - 1) / k->bm))},
+        .block = {(uint32_t)k->threads},
+        .shared_bytes = (uint32_t)(k->stages * (k->bm + k->bn) * BK * 2)};
+    *state = s;
+    return OSP_OK;
+}
+
 static const char *refuse_direct(const osp_problem *p, const osp_conv_direct *k)
 {
     osp_conv_problem c;
@@ -281,25 +325,31 @@ static osp_status prepare_direct(const osp_problem *p, osp_context *ctx, const o
         (void)threads;                                                                             \
         return prepare_##KIND(p, ctx, &CONFIG, state, sizes, err);                                 \
     }
-#define TACTIC(NAME, CONFIG)                                                                       \
+#define TACTIC(NAME, CONFIG, ...)                                                                  \
     {                                                                                              \
         .name = NAME, .pack_version = PACK_VERSION, .refuse = refuse_##CONFIG,                     \
-        .prepare = prepare_##CONFIG, .pack = pack_rows, .launch = launch, .release = release       \
+        .prepare = prepare_##CONFIG, .pack = pack_rows, .launch = launch, .release = release,      \
+        __VA_ARGS__                                                                                \
     }
 
 // Two steps, so that CONFIG is the name and no longer the macro.
 #define WRAP_MMA_(CONFIG) WRAP(mma, CONFIG)
 #define WRAP_DIRECT_(CONFIG) WRAP(direct, CONFIG)
+#define WRAP_WGMMA_(CONFIG) WRAP(wgmma, CONFIG)
 #define WRAP_MMA(CONFIG) WRAP_MMA_(CONFIG)
 #define WRAP_DIRECT(CONFIG) WRAP_DIRECT_(CONFIG)
+#define WRAP_WGMMA(CONFIG) WRAP_WGMMA_(CONFIG)
 #define X(...) WRAP_MMA(OSP_CONV_MMA_NAME(__VA_ARGS__))
 OSP_CONV_MMA_ROWS(X)
 #undef X
 #define X(...) WRAP_DIRECT(OSP_CONV_DIRECT_NAME(__VA_ARGS__))
 OSP_CONV_DIRECT_ROWS(X)
 #undef X
+#define X(...) WRAP_WGMMA(OSP_CONV_WGMMA_NAME(__VA_ARGS__))
+OSP_CONV_WGMMA_ROWS(X)
+#undef X
 
-#define TACTIC_(NAME, CONFIG) TACTIC(NAME, CONFIG)
+#define TACTIC_(NAME, CONFIG, ...) TACTIC(NAME, CONFIG, __VA_ARGS__)
 const osp_tactic osp_cuda_conv_mma[] = {
 #define X(BM, BN, BK, WM, WN, S, KW)                                                               \
     TACTIC_("mma " #BM "x" #BN "x" #BK " s" #S " k" #KW,                                           \
@@ -312,6 +362,13 @@ const osp_tactic osp_cuda_conv_direct[] = {
     TACTIC_("direct " #IC "x" #BN " " #TH "x" #TW " s" #S,                                         \
             OSP_CONV_DIRECT_NAME(IC, BN, TH, TW, S, WM, WN)),
     OSP_CONV_DIRECT_ROWS(X)
+#undef X
+};
+const osp_tactic osp_cuda_conv_wgmma[] = {
+#define X(BM, BN, S, BLOCKS)                                                                       \
+    TACTIC_("wgmma " #BM "x" #BN " s" #S, OSP_CONV_WGMMA_NAME(BM, BN, S, BLOCKS),                  \
+            .refuse_device = refuse_device_wgmma),
+    OSP_CONV_WGMMA_ROWS(X)
 #undef X
 };
 

@@ -8,7 +8,7 @@
 
 typedef struct row {
     const char *type, *domain;
-    const osp_tactic *list[32];  // NULL-terminated
+    const osp_tactic *list[48];  // NULL-terminated
 } row;
 
 #define POINT(TYPE, DOMAIN)                                                                        \
@@ -29,12 +29,14 @@ typedef struct row {
 // Tuned tile shapes first, of which the fastest is measured; the plain kernel takes all others.
 #define DIRECT(I) &osp_cuda_conv_direct[I]
 #define MMA(I) &osp_cuda_conv_mma[I]
+#define WGMMA(I) &osp_cuda_conv_wgmma[I]
 #define CONVOLUTIONS                                                                               \
     {                                                                                              \
         &osp_cuda_conv_depthwise, &osp_cuda_conv_stem, DIRECT(0), DIRECT(1), DIRECT(2), DIRECT(3), \
             DIRECT(4), DIRECT(5), DIRECT(6), DIRECT(7), DIRECT(8), MMA(0), MMA(1), MMA(2), MMA(3), \
             MMA(4), MMA(5), MMA(6), MMA(7), MMA(8), MMA(9), MMA(10), MMA(11), MMA(12), MMA(13),    \
-            &osp_cuda_conv_plain, NULL                                                             \
+            WGMMA(0), WGMMA(1), WGMMA(2), WGMMA(3), WGMMA(4), WGMMA(5), WGMMA(6), WGMMA(7),        \
+            WGMMA(8), &osp_cuda_conv_plain, NULL                                                   \
     }
 
 static const row rows[] = {

@@ -84,6 +84,11 @@ const osp_gpu_kernel osp_cuda_k_pool[5] = {{"pool_f32", 0},
         "mma", BM, BN, BK, S, KW, BM / WM * (BN / WN) * KW * 32, {"conv_mma", 0}};
 OSP_CONV_MMA_ROWS(X)
 #undef X
+#define X(BM, BN, S, BLOCKS)                                                                       \
+    const osp_conv_wgmma OSP_CONV_WGMMA_NAME(BM, BN, S, BLOCKS) = {                                \
+        "wgmma", BM, BN, S, BM == 64 ? 128 : 256, {"conv_wgmma", 0}};
+OSP_CONV_WGMMA_ROWS(X)
+#undef X
 #define X(IC, BN, TH, TW, S, WM, WN)                                                               \
     const osp_conv_direct OSP_CONV_DIRECT_NAME(IC, BN, TH, TW, S, WM, WN) = {                      \
         "direct", IC, BN, TH, TW, S, WM * WN * 32, 1, {"conv_direct", 0}};

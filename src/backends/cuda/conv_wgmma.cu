@@ -1,0 +1,269 @@
+// Convolution as an implicit matrix product on wgmma, channels last, FP16 in and out, FP32 sums; the
+// same product and the same packed weights as conv_mma.cu. For sm_90a: elsewhere the body is empty.
+//
+// A block makes BM pixels x BN channels out; each warpgroup takes BM / its number of rows of 64 and
+// all BN columns, so that one wgmma reads 64 x 16 of A for BN columns. Both operands lie in shared
+// memory in tiles of 64 halves along K, filled by cp.async in a ring of STAGES; one group of wgmma
+// stays in flight over the barrier, so a tile is filled again two turns after it was used.
+//
+// Blocks are not persistent. With BN up to 128 two or three of them share an SM: one's epilogue
+// overlaps the other's products without further code. With 256 x 128 sums one block fills the SM, and
+// its epilogue (some 3,000 cycles: 2,048 of tanh, 64 KB of stores) stands against 1,024 cycles of
+// products for each 64 of K: 3x3 windows of 128 channels and more make it less than a sixth.
+#include "backends/cuda/conv_device.cuh"
+#include "backends/cuda/wgmma.cuh"
+
+namespace {
+
+constexpr int BK = 64, CHUNKS = BK / 8;  // along K: halves and 16-byte chunks of a tile
+
+// The tiles of K on their way to shared memory: what one thread copies.
+template <int BM, int BN, int STAGES, int THREADS> struct Copier {
+    static constexpr int ROWS_STEP = THREADS / CHUNKS;  // rows copied at once
+    static constexpr int A_ROWS = BM / ROWS_STEP;
+    static constexpr int B_ROWS = (BN + ROWS_STEP - 1) / ROWS_STEP;
+    static constexpr uint32_t TILE_A = BM * BK * 2, STAGE = TILE_A + BN * BK * 2;
+    static_assert(ROWS_STEP % 8 == 0, "a thread's rows share their swizzle");
+    static_assert(BM % ROWS_STEP == 0, "whole rows of threads");
+    static_assert(TILE_A % 1024 == 0 && STAGE % 1024 == 0, "wgmma wants tiles at 1024 bytes");
+
+    const __half *src, *weights;
+    const int2 *taps;  // of this thread's chunk in the next tile
+    int2 tap;
+    int left;       // tiles of K not yet fetched
+    int64_t step;   // halves between the thread's rows of weights
+    uint32_t to, end;
+    int base[A_ROWS];         // elements from src to the pixel's first tap
+    uint32_t inside[A_ROWS];  // which of its taps are in the image
+
+    __device__ __forceinline__ void begin(const osp_conv_args &p, uint32_t shared, int first_pixel,
+                                          int first_oc)
+    {
+        const int col = threadIdx.x % CHUNKS, row = threadIdx.x / CHUNKS;
+        src = static_cast<const __half *>(p.src);
+        step = (int64_t)ROWS_STEP * p.k_chunks * 8;
+        weights = static_cast<const __half *>(p.weights) +
+                  (int64_t)(first_oc + row) * p.k_chunks * 8 + col * 8;
+        taps = static_cast<const int2 *>(p.taps) + col;
+        tap = *taps;
+        left = p.k_chunks / CHUNKS;
+        to = shared + (row * CHUNKS + (col ^ (row & 7))) * 16;
+        end = to + STAGES * STAGE;
+#pragma unroll
+        for (int i = 0; i < A_ROWS; i++)
+            find(p, first_pixel + row + i * ROWS_STEP, base[i], inside[i]);
+    }
+
+    __device__ __forceinline__ static void find(const osp_conv_args &p, int pixel, int &base,
+                                                uint32_t &inside)
+    {
+        base = 0;
+        inside = 0;
+        if (pixel >= p.pixels)
+            return;
+        const int image = p.oh * p.ow;
+        const int n = pixel / image, at = pixel - n * image;
+        const int oy = at / p.ow, ox = at - oy * p.ow;
+        const int iy = oy * p.sh - p.ph, ix = ox * p.sw - p.pw;
+        base = ((n * p.ih + iy) * p.iw + ix) * p.src_pitch;
+        uint32_t columns = 0;
+        for (int x = 0; x < p.kw; x++)
+            columns |= (unsigned)(ix + x) < (unsigned)p.iw ? 1u << x : 0;
+        for (int y = 0; y < p.kh; y++)
+            inside |= (unsigned)(iy + y) < (unsigned)p.ih ? columns << (y * p.kw) : 0;
+    }
+
+    // The next tile into the next stage of the ring; behind the last one an empty group.
+    __device__ __forceinline__ void fetch()
+    {
+        if (left > 0) {
+#pragma unroll
+            for (int i = 0; i < A_ROWS; i++) {
+                const bool valid = inside[i] >> tap.y & 1;
+                copy16(to + i * ROWS_STEP * BK * 2, src + (valid ? base[i] + tap.x : 0), valid);
+            }
+#pragma unroll
+            for (int i = 0; i < B_ROWS; i++)
+                if (BN % ROWS_STEP == 0 || i * ROWS_STEP + (int)threadIdx.x / CHUNKS < BN)
+                    copy16(to + TILE_A + i * ROWS_STEP * BK * 2, weights + i * step, true);
+            weights += BK;
+            to = to + STAGE == end ? to + STAGE - STAGES * STAGE : to + STAGE;
+            if (--left > 0) {
+                taps += CHUNKS;
+                tap = *taps;
+            }
+        }
+        commit_copies();
+    }
+};
+
+// The end of a block's sums. The residual comes, and the results go, through a tile in shared memory, so
+// that accesses to global memory are 16 bytes and whole rows. What depends on the problem is decided
+// once for all sums, since they are too many to decide for each.
+template <int BM, int BN, int THREADS, int MT> struct Ending {
+    static constexpr int PITCH = BN + 8, ROW_CHUNKS = BN / 8;
+    const osp_conv_args &p;
+    float (&sums)[MT][BN / 2];
+    unsigned char *const shared;
+    const int first_pixel, first_oc;
+
+    // Calls each(m, i, at): sums[m][i] and its right neighbour belong to the pair at `at`.
+    template <typename F> __device__ __forceinline__ void pairs(F each)
+    {
+        const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+        const int row = warp / 4 * MT * 64 + warp % 4 * 16 + lane / 4;
+        __half *const from = reinterpret_cast<__half *>(shared) + row * PITCH + lane % 4 * 2;
+#pragma unroll
+        for (int m = 0; m < MT; m++)
+#pragma unroll
+            for (int i = 0; i < BN / 2; i += 2)
+                each(m, i,
+                     reinterpret_cast<__half2 *>(from + (m * 64 + i / 2 % 2 * 8) * PITCH + i / 4 * 8));
+    }
+
+    // Calls each(at, pixel, oc) for the tile's 16-byte chunks that are part of the result.
+    template <typename F> __device__ __forceinline__ void chunks(F each)
+    {
+        for (int i = threadIdx.x; i < BM * ROW_CHUNKS; i += THREADS) {
+            const int r = i / ROW_CHUNKS, c = i % ROW_CHUNKS * 8;
+            if (first_pixel + r < p.pixels && first_oc + c < p.oc)
+                each(shared + (r * PITCH + c) * 2, (int64_t)(first_pixel + r), first_oc + c);
+        }
+    }
+
+    __device__ __forceinline__ void fetch_residual()
+    {
+        const __half *const add = static_cast<const __half *>(p.add);
+        chunks([&](unsigned char *at, int64_t pixel, int oc) {
+            copy16(shared_address(at), add + pixel * p.add_pitch + oc, true);
+        });
+        commit_copies();
+        wait_copies<0>();
+        __syncthreads();
+    }
+
+    __device__ __forceinline__ void add_bias()
+    {
+        const float *const bias = p.bias + first_oc + threadIdx.x % 4 * 2;
+#pragma unroll
+        for (int j = 0; j < BN / 8; j++) {
+            const float2 b = *reinterpret_cast<const float2 *>(bias + j * 8);
+#pragma unroll
+            for (int m = 0; m < MT; m++)
+#pragma unroll
+                for (int i = 0; i < 4; i++)
+                    sums[m][j * 4 + i] += i % 2 ? b.y : b.x;
+        }
+    }
+
+    __device__ __forceinline__ void add_residual()
+    {
+        pairs([&](int m, int i, const __half2 *at) {
+            const float2 add = __half22float2(*at);
+            sums[m][i] += add.x;
+            sums[m][i + 1] += add.y;
+        });
+    }
+
+    __device__ __forceinline__ void activate_all()
+    {
+#pragma unroll
+        for (int i = 0; p.act == OSP_ACT_SILU && i < MT * BN / 2; i++)
+            sums[i / (BN / 2)][i % (BN / 2)] = silu(sums[i / (BN / 2)][i % (BN / 2)]);
+        if (p.act == OSP_ACT_SILU || p.act == OSP_ACT_NONE)
+            return;
+#pragma unroll
+        for (int i = 0; i < MT * BN / 2; i++) {
+            float &x = sums[i / (BN / 2)][i % (BN / 2)];
+            x = other_activation(p.act, x, p.alpha, p.beta);
+        }
+    }
+
+    __device__ __forceinline__ void run()
+    {
+        if (p.add)
+            fetch_residual();
+        add_bias();
+        if (p.add && p.add_first)
+            add_residual();
+        activate_all();
+        if (p.add && !p.add_first)
+            add_residual();
+        pairs([&](int m, int i, __half2 *at) {
+            *at = __floats2half2_rn(sums[m][i], sums[m][i + 1]);
+        });
+        __syncthreads();
+        __half *const dst = static_cast<__half *>(p.dst);
+        chunks([&](const unsigned char *at, int64_t pixel, int oc) {
+            *reinterpret_cast<uint4 *>(dst + pixel * p.dst_pitch + oc) =
+                *reinterpret_cast<const uint4 *>(at);
+        });
+    }
+};
+
+template <int BM, int BN, int STAGES, int BLOCKS>
+__global__ void __launch_bounds__(BM == 64 ? 128 : 256, BLOCKS)
+    conv_wgmma(const __grid_constant__ osp_conv_args p)
+{
+#if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
+    constexpr int THREADS = BM == 64 ? 128 : 256;
+    constexpr int MT = BM / 64 / (THREADS / 128);  // wgmma tiles of a warpgroup
+    using Copies = Copier<BM, BN, STAGES, THREADS>;
+    static_assert(STAGES >= 3, "one stage is read, one may still be, one is filled");
+    static_assert(BM * (BN + 8) * 2 <= STAGES * Copies::STAGE, "the result needs the ring's room");
+    OSP_WGMMA_SHARED(shared);
+    const uint32_t ring = shared_address(shared);
+
+    const int columns = (p.oc + BN - 1) / BN;
+    const int first_pixel = (int)(blockIdx.x / columns) * BM;
+    const int first_oc = (int)(blockIdx.x % columns) * BN;
+    Copies copies;
+    copies.begin(p, ring, first_pixel, first_oc);
+    follow();
+#pragma unroll
+    for (int s = 0; s < STAGES - 2; s++)
+        copies.fetch();
+
+    float sums[MT][BN / 2] = {};
+    const int group = __shfl_sync(0xffffffff, threadIdx.x / 128, 0);  // the same in a warp
+    const uint64_t own = osp::wgmma_operand(ring + group * MT * 64 * BK * 2);
+    const uint64_t all = osp::wgmma_operand(ring + Copies::TILE_A);
+    const int tiles = p.k_chunks / CHUNKS;
+    for (int tile = 0, stage = 0; tile < tiles; tile++) {
+        wait_copies<STAGES - 3>();
+        osp::wgmma_see_shared();
+        __syncthreads();
+        const uint64_t at = stage * (Copies::STAGE >> 4);
+        osp::wgmma_begin();
+#pragma unroll
+        for (int k = 0; k < BK / 16; k++)
+#pragma unroll
+            for (int m = 0; m < MT; m++)
+                osp::wgmma<BN>(sums[m], own + at + m * (64 * BK * 2 >> 4) + k * (32 >> 4),
+                               all + at + k * (32 >> 4));
+        osp::wgmma_commit();
+        copies.fetch();  // over the tile before the last, which all have done with
+        osp::wgmma_wait<1>();
+        stage = stage + 1 == STAGES ? 0 : stage + 1;
+    }
+    osp::wgmma_wait<0>();
+#pragma unroll
+    for (int m = 0; m < MT; m++)
+        osp::wgmma_settle(sums[m]);
+    wait_copies<0>();
+    __syncthreads();
+    Ending<BM, BN, THREADS, MT>{p, sums, shared, first_pixel, first_oc}.run();
+#endif
+}
+
+}  // namespace
+
+#define X(BM, BN, S, BLOCKS)                                                                       \
+    const osp_conv_wgmma OSP_CONV_WGMMA_NAME(BM, BN, S, BLOCKS) = {                                \
+        "wgmma " #BM "x" #BN " s" #S, BM, BN, S, BM == 64 ? 128 : 256,                             \
+        {"conv_wgmma " #BM "x" #BN,                                                                \
+         OSP_SM90A ? reinterpret_cast<const void *>(conv_wgmma<BM, BN, S, BLOCKS>) : nullptr,           \
+         true}};
+extern "C" {
+OSP_CONV_WGMMA_ROWS(X)
+}
