@@ -8,7 +8,7 @@
 #include "ops/op.h"
 #include "plan/tune.h"
 
-enum { PIXEL_ROW = 16 };  // cuda reads rows of pixels in whole 16 of them
+enum { PIXEL_ROW = 16 };  // the kernel reads rows of pixels in whole 16 of them
 
 // What a free dimension of an input stands for.
 typedef enum role { ROLE_FIXED = 0, ROLE_BATCH, ROLE_HEIGHT, ROLE_WIDTH } role;
@@ -382,6 +382,17 @@ static osp_precision choose_precision(osp_precision asked, bool gpu)
     return gpu ? OSP_PRECISION_FP16 : OSP_PRECISION_FP32;
 }
 
+// The cuda backend has a kernel for it, in FP16.
+static osp_status choose_pixels(builder *b, const osp_backend_def *backend, osp_precision precision,
+                                osp_error *err)
+{
+    const osp_graph *g = &b->model->graph;
+    const bool fast = backend->id == OSP_BACKEND_CUDA && precision == OSP_PRECISION_FP16 &&
+                      b->width % PIXEL_ROW == 0;
+    return osp_pixels_choose(&b->pixels, g, b->image < 0 ? OSP_NO_VALUE : g->inputs[b->image], fast,
+                             b->options, err);
+}
+
 static osp_status build(osp_engine **out, osp_model *model, const osp_engine_options *given,
                         osp_error *err)
 {
@@ -399,11 +410,7 @@ static osp_status build(osp_engine **out, osp_model *model, const osp_engine_opt
     OSP_TRY(choose_batches(&b, gpu, err));
     OSP_TRY(choose_size(&b, err));
     const osp_precision precision = choose_precision(options.precision, gpu);
-    const bool fast = backend->id == OSP_BACKEND_CUDA && precision == OSP_PRECISION_FP16 &&
-                      b.width % PIXEL_ROW == 0;
-    OSP_TRY(osp_pixels_choose(&b.pixels, &model->graph,
-                              b.image < 0 ? OSP_NO_VALUE : model->graph.inputs[b.image], fast,
-                              &options, err));
+    OSP_TRY(choose_pixels(&b, backend, precision, err));
     osp_engine *engine;
     OSP_TRY(osp_engine_make(&engine, model->runtime, backend, precision, options.device, err));
     engine->facts.reason = osp_arena_strndup(&engine->arena, reason, strlen(reason));
