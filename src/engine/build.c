@@ -9,7 +9,7 @@
 #include "ops/op.h"
 #include "plan/tune.h"
 
-enum { PIXEL_ROW = 16 };  // cuda reads rows of pixels in whole 16 of them
+enum { PIXEL_ROW = 16 };  // the kernel reads rows of pixels in whole 16 of them
 
 // What a free dimension of an input stands for.
 typedef enum role { ROLE_FIXED = 0, ROLE_BATCH, ROLE_HEIGHT, ROLE_WIDTH } role;
@@ -463,6 +463,17 @@ static osp_status check_fp32(const builder *b, osp_engine *engine, osp_error *er
 
 // ---- Building -----------------------------------------------------------------------------------
 
+// The cuda backend has a kernel for it, in FP16.
+static osp_status choose_pixels(builder *b, const osp_backend_def *backend, osp_precision precision,
+                                osp_error *err)
+{
+    const osp_graph *g = &b->model->graph;
+    const bool fast = backend->id == OSP_BACKEND_CUDA && precision == OSP_PRECISION_FP16 &&
+                      b->width % PIXEL_ROW == 0;
+    return osp_pixels_choose(&b->pixels, g, b->image < 0 ? OSP_NO_VALUE : g->inputs[b->image], fast,
+                             b->options, err);
+}
+
 // On one backend; `reason` says why others were passed over.
 static osp_status build_on(osp_engine **out, const builder *shared, const osp_backend_def *backend,
                            const char *reason, osp_error *err)
@@ -471,14 +482,10 @@ static osp_status build_on(osp_engine **out, const builder *shared, const osp_ba
     const osp_engine_options *o = b.options;
     const bool gpu = backend->program != NULL;
     const osp_precision precision = choose_precision(o->precision, gpu);
-    const bool fast = backend->id == OSP_BACKEND_CUDA && precision == OSP_PRECISION_FP16 &&
-                      b.width % PIXEL_ROW == 0;
-    const osp_graph *g = &b.model->graph;
     osp_engine *engine;
     *out = NULL;
     OSP_TRY(choose_batches(&b, gpu, err));
-    OSP_TRY(osp_pixels_choose(&b.pixels, g, b.image < 0 ? OSP_NO_VALUE : g->inputs[b.image], fast,
-                              o, err));
+    OSP_TRY(choose_pixels(&b, backend, precision, err));
     OSP_TRY(osp_engine_make(&engine, b.model->runtime, backend, precision, o->device, err));
     engine->facts.reason = osp_arena_strndup(&engine->arena, reason, strlen(reason));
     osp_status status = engine->facts.reason

@@ -99,8 +99,9 @@ static void fill(osp_dtype dtype, void *data, size_t count, uint32_t seed)
         seed = seed * 1664525u + 1013904223u;
         if (osp_dtype_is_float(dtype))
             osp_store_float(dtype, data, i, (float)(seed >> 8) * 0x1p-24f);
-        else
-            ((uint8_t *)data)[i * size] = (uint8_t)(seed >> 31);
+        else  // pixels, or few and small integers
+            ((uint8_t *)data)[i * size] = (uint8_t)(dtype == OSP_DTYPE_UINT8 ? seed >> 24
+                                                                             : seed >> 31);
     }
 }
 
