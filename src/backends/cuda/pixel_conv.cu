@@ -51,10 +51,10 @@ __device__ __forceinline__ void put(const osp_pixel_args &p, int64_t at, float a
 {
     const osp_conv_args &c = p.conv;
     __half2 out[2];
-    out[0] = __floats2half2_rn(conv_activate(c, fmaf(a, p.factor, bias.x)),
-                               conv_activate(c, fmaf(b, p.factor, bias.y)));
-    out[1] = __floats2half2_rn(conv_activate(c, fmaf(d, p.factor, bias.z)),
-                               conv_activate(c, fmaf(e, p.factor, bias.w)));
+    out[0] = __floats2half2_rn(activate(c, fmaf(a, p.factor, bias.x)),
+                               activate(c, fmaf(b, p.factor, bias.y)));
+    out[1] = __floats2half2_rn(activate(c, fmaf(d, p.factor, bias.z)),
+                               activate(c, fmaf(e, p.factor, bias.w)));
     *reinterpret_cast<uint2 *>(static_cast<__half *>(c.dst) + at) =
         *reinterpret_cast<const uint2 *>(out);
 }
