@@ -128,6 +128,7 @@ static const osp_attr_row attention_rows[] = {
     {"k_transposed", OSP_ATTR_INT, offsetof(osp_attention_attrs, k_transposed), 0, NULL, 0, 0},
     {"v_transposed", OSP_ATTR_INT, offsetof(osp_attention_attrs, v_transposed), 0, NULL, 0, 0},
     {"out_transposed", OSP_ATTR_INT, offsetof(osp_attention_attrs, out_transposed), 0, NULL, 0, 0},
+    {"heads", OSP_ATTR_INT, offsetof(osp_attention_attrs, heads), 0, NULL, 0, 0},
     {0}};
 static const osp_attention_attrs attention_defaults = {.scale = 1};
 
@@ -138,33 +139,61 @@ static void sides(const osp_shape *shape, int64_t transposed, int64_t *rows, int
     *columns = shape->dims[shape->rank - 1 - (transposed != 0)];
 }
 
+osp_shape osp_attention_matrices(const osp_attention_attrs *attrs, const osp_shape *operand)
+{
+    const int64_t *d = operand->dims;
+    return attrs->heads ? (osp_shape){4, {d[0], attrs->heads, d[1] / attrs->heads, d[2] * d[3]}}
+                        : *operand;
+}
+
+static osp_status check_attention(osp_attention_attrs *a, const osp_infer *in, int32_t i,
+                                  osp_error *err)
+{
+    const osp_shape *s = &in->inputs[i]->shape;
+    OSP_TRY(osp_infer_same(in, 0, i, err));
+    OSP_TRY(osp_infer_rank(in, i, a->heads ? 4 : 2, a->heads ? 4 : OSP_MAX_RANK, err));
+    if (a->heads && (s->dims[1] < a->heads || s->dims[1] % a->heads))
+        OSP_FAIL(err, OSP_ERROR_FORMAT, "%lld channels of input %d do not fit %lld heads",
+                 (long long)s->dims[1], i, (long long)a->heads);
+    if (s->rank != in->inputs[0]->shape.rank)
+        OSP_FAIL(err, OSP_ERROR_FORMAT, "the inputs' ranks differ");
+    for (int32_t d = 0; d < (a->heads ? 1 : s->rank - 2); d++)
+        if (s->dims[d] != in->inputs[0]->shape.dims[d])
+            OSP_FAIL(err, OSP_ERROR_FORMAT, "dim %d of input %d differs from input 0's", d, i);
+    return OSP_OK;
+}
+
 static osp_status infer_attention(osp_infer *in, osp_error *err)
 {
     osp_attention_attrs *a = in->attrs;
     OSP_TRY(osp_infer_types(in, 0, OSP_TYPES_FLOAT, err));
-    for (int32_t i = 0; i < 3; i++) {
-        OSP_TRY(osp_infer_same(in, 0, i, err));
-        OSP_TRY(osp_infer_rank(in, i, 2, OSP_MAX_RANK, err));
-        if (in->inputs[i]->shape.rank != in->inputs[0]->shape.rank)
-            OSP_FAIL(err, OSP_ERROR_FORMAT, "the inputs' ranks differ");
-        for (int32_t d = 0; d < in->inputs[0]->shape.rank - 2; d++)
-            if (in->inputs[i]->shape.dims[d] != in->inputs[0]->shape.dims[d])
-                OSP_FAIL(err, OSP_ERROR_FORMAT, "dim %d of input %d differs from input 0's", d, i);
-    }
     int64_t *const flags[] = {&a->q_transposed, &a->k_transposed, &a->v_transposed,
                               &a->out_transposed};
     for (size_t i = 0; i < 4; i++)
         if (*flags[i] != 0 && *flags[i] != 1)
             OSP_FAIL(err, OSP_ERROR_FORMAT, "a flag of the attributes must be 0 or 1");
+        else if (a->heads)
+            *flags[i] = 1;
+    if (a->heads < 0)
+        OSP_FAIL(err, OSP_ERROR_FORMAT, "attribute 'heads' must not be negative");
+    for (int32_t i = 0; i < 3; i++)
+        OSP_TRY(check_attention(a, in, i, err));
     int64_t m, n, d, kd, vn, e;
-    sides(&in->inputs[0]->shape, a->q_transposed, &m, &d);
-    sides(&in->inputs[1]->shape, a->k_transposed, &n, &kd);
-    sides(&in->inputs[2]->shape, a->v_transposed, &vn, &e);
+    osp_shape of[3];
+    for (int32_t i = 0; i < 3; i++)
+        of[i] = osp_attention_matrices(a, &in->inputs[i]->shape);
+    sides(&of[0], a->q_transposed, &m, &d);
+    sides(&of[1], a->k_transposed, &n, &kd);
+    sides(&of[2], a->v_transposed, &vn, &e);
     if (kd != d || vn != n)
         OSP_FAIL(err, OSP_ERROR_FORMAT, "queries, keys and values do not fit together");
     osp_shape out = in->inputs[0]->shape;
-    out.dims[out.rank - 2] = a->out_transposed ? e : m;
-    out.dims[out.rank - 1] = a->out_transposed ? m : e;
+    if (a->heads) {
+        out.dims[1] = a->heads * e;
+    } else {
+        out.dims[out.rank - 2] = a->out_transposed ? e : m;
+        out.dims[out.rank - 1] = a->out_transposed ? m : e;
+    }
     in->outputs[0] = (osp_type){in->inputs[0]->dtype, out};
     return OSP_OK;
 }
@@ -232,10 +261,13 @@ static osp_status run_attention(const osp_call *call, osp_error *err)
     if (!dst || osp_view_count(dst) == 0)
         return OSP_OK;
     attention t = {.scale = (double)a->scale};
-    sides(&in[0].shape, a->q_transposed, &t.m, &t.d);
-    sides(&in[1].shape, a->k_transposed, &t.n, &t.d);
-    sides(&in[2].shape, a->v_transposed, &t.n, &t.e);
-    const int64_t stacked = osp_shape_span(&in[0].shape, 0, in[0].shape.rank - 2);
+    osp_shape of[3];
+    for (int32_t i = 0; i < 3; i++)
+        of[i] = osp_attention_matrices(a, &in[i].shape);
+    sides(&of[0], a->q_transposed, &t.m, &t.d);
+    sides(&of[1], a->k_transposed, &t.n, &t.d);
+    sides(&of[2], a->v_transposed, &t.n, &t.e);
+    const int64_t stacked = osp_shape_span(&of[0], 0, of[0].rank - 2);
     for (int64_t i = 0; i < stacked; i++) {
         t.q = matrix_of(in, a->q_transposed, i, t.m, t.d);
         t.k = matrix_of(in + 1, a->k_transposed, i, t.n, t.d);
@@ -250,9 +282,9 @@ static osp_status run_attention(const osp_call *call, osp_error *err)
 static double work_attention(const osp_call *call)
 {
     const osp_attention_attrs *a = call->attrs;
-    int64_t m, n, d, e;
-    sides(&call->inputs[0].shape, a->q_transposed, &m, &d);
-    sides(&call->inputs[2].shape, a->v_transposed, &n, &e);
+    const osp_shape v = osp_attention_matrices(a, &call->inputs[2].shape);
+    int64_t n, e;
+    sides(&v, a->v_transposed, &n, &e);
     return (double)osp_view_count(call->inputs) * (double)n +
            (double)osp_view_count(call->outputs) * (double)n;
 }

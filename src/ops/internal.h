@@ -31,11 +31,15 @@ typedef struct osp_pixel_conv_attrs {
 
 // Attention: softmax(scale * q kT) v over the last two dims, the leading ones being alike.
 // q is [..., m, d], k [..., n, d], v [..., n, e], the result [..., m, e]; each of them with its
-// last two dims the other way round where its flag is set.
+// last two dims the other way round where its flag is set. With `heads` all are maps instead, [N,
+// heads * d, H, W], read as [N, heads, d, H * W]: all flags are set, by what a map is.
 typedef struct osp_attention_attrs {
     float scale;
     int64_t q_transposed, k_transposed, v_transposed, out_transposed;
+    int64_t heads;  // 0: no maps
 } osp_attention_attrs;
+// The matrices of one operand: [..., rows, columns] or the other way round, as its flag says.
+osp_shape osp_attention_matrices(const osp_attention_attrs *attrs, const osp_shape *operand);
 
 // MaxPools: three MaxPools in a row, each of the one before: square windows of `size` (odd), stride 1,
 // padded to the source's size. All three results are outputs.

@@ -3,12 +3,13 @@
 //     x -> Conv -> Relu -> Reshape -> y
 //     =>   x -> Reorder -> [Conv -> Relu]nhwc -> Reorder -> Reshape -> y
 //
-// Convolutions, pooling and resizing ask for it; elementwise nodes, Concat, Split, Slice and Pad
+// Convolutions, pooling, resizing and attention over maps ask for it; elementwise nodes, Concat, Split, Slice and Pad
 // follow their inputs; everything else, and graph inputs and outputs, stay plain. Nodes are visited
 // in order; a value that is wanted the other way gets one Reorder, which all its readers share.
 // A Transpose and a BoxHead may read either layout. Whether a node can work so is asked of the backend.
 #include <string.h>
 
+#include "ops/internal.h"
 #include "ops/move.h"
 #include "ops/view.h"
 #include "passes/edit.h"
@@ -52,7 +53,9 @@ static manner manner_of(const osp_graph *g, const osp_node *node)
         return PLAIN;
     if (!strcmp(node->type, "PixelConv"))  // its source is none of these images, and stays as it is
         return ASKS;
-    if (in_list(node, asks))
+    const bool maps = !strcmp(node->type, "Attention") &&
+                      ((const osp_attention_attrs *)node->attrs)->heads != 0;
+    if (maps || in_list(node, asks))
         return is_image(g->values + node->inputs[0]) ? ASKS : PLAIN;
     if (!in_list(node, follows))
         return PLAIN;
@@ -103,11 +106,11 @@ static bool goes_along(const osp_graph *g, const osp_node *node, int32_t i)
     const osp_value *v = g->values + node->inputs[i];
     if (!is_image(v))
         return false;
-    const bool joins = osp_node_is(node, "Concat");
-    const bool weights = i > 0 && i < 3 && manner_of(g, node) == ASKS;
+    const bool joins = osp_node_is(node, "Concat"), attends = !strcmp(node->type, "Attention");
+    const bool weights = i > 0 && i < 3 && !attends && manner_of(g, node) == ASKS;
     if (weights || (v->data && !joins))
         return false;
-    if (i == 0 || joins || !strcmp(node->type, "FusedConv"))
+    if (i == 0 || joins || attends || !strcmp(node->type, "FusedConv"))
         return true;
     return v->layout == OSP_LAYOUT_CHANNELS_LAST ||
            osp_shape_equal(&v->shape, &g->values[node->outputs[0]].shape);

@@ -12,6 +12,7 @@ const osp_pass osp_passes[] = {
     {"identity", CPU | CUDA, osp_pass_identity},
     {"recompose", CPU | CUDA, osp_pass_recompose},
     {"attention", CPU | CUDA, osp_pass_attention},
+    {"attention_maps", CPU | CUDA, osp_pass_attention_maps},
     {"expectation", CPU | CUDA, osp_pass_expectation},
     {"box_head", CPU | CUDA, osp_pass_box_head},
     {"max_pools", CPU | CUDA, osp_pass_max_pools},

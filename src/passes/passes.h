@@ -44,6 +44,8 @@ osp_status osp_pass_transposes(osp_graph *graph, const osp_pass_options *options
 osp_status osp_pass_fuse_conv(osp_graph *graph, const osp_pass_options *options, osp_error *err);
 osp_status osp_pass_pixel_conv(osp_graph *graph, const osp_pass_options *options, osp_error *err);
 osp_status osp_pass_attention(osp_graph *graph, const osp_pass_options *options, osp_error *err);
+osp_status osp_pass_attention_maps(osp_graph *graph, const osp_pass_options *options,
+                                   osp_error *err);
 osp_status osp_pass_views(osp_graph *graph, const osp_pass_options *options, osp_error *err);
 osp_status osp_pass_siblings(osp_graph *graph, const osp_pass_options *options, osp_error *err);
 osp_status osp_pass_layout(osp_graph *graph, const osp_pass_options *options, osp_error *err);

@@ -445,15 +445,19 @@ GOLDEN(layout)
 GOLDEN(box_head)
 GOLDEN(max_pools)
 GOLDEN(rounding)
+GOLDEN(attention_maps)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fold),       cmocka_unit_test(batch_norm), cmocka_unit_test(identity),
-        cmocka_unit_test(recompose),  cmocka_unit_test(attention),  cmocka_unit_test(expectation),
-        cmocka_unit_test(transposes), cmocka_unit_test(fuse_conv),  cmocka_unit_test(pixel_conv),
-        cmocka_unit_test(views),      cmocka_unit_test(siblings),   cmocka_unit_test(layout),
-        cmocka_unit_test(box_head),   cmocka_unit_test(max_pools),  cmocka_unit_test(rounding),
+        cmocka_unit_test(fold),       cmocka_unit_test(batch_norm),
+        cmocka_unit_test(identity),   cmocka_unit_test(recompose),
+        cmocka_unit_test(attention),  cmocka_unit_test(expectation),
+        cmocka_unit_test(transposes), cmocka_unit_test(fuse_conv),
+        cmocka_unit_test(pixel_conv), cmocka_unit_test(views),
+        cmocka_unit_test(siblings),   cmocka_unit_test(layout),
+        cmocka_unit_test(box_head),   cmocka_unit_test(max_pools),
+        cmocka_unit_test(rounding),   cmocka_unit_test(attention_maps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

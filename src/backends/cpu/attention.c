@@ -16,6 +16,8 @@ typedef struct attention {
 
 static const char *refuse(const osp_problem *p)
 {
+    if (((const osp_attention_attrs *)p->attrs)->heads)
+        return "maps";
     for (int32_t i = 0; i < 3; i++)
         if (!osp_operand_is(p->src + i, OSP_DTYPE_FLOAT32))
             return "not FP32";

@@ -21,6 +21,8 @@ typedef struct attention {
 
 static const char *refuse(const osp_problem *p)
 {
+    if (((const osp_attention_attrs *)p->attrs)->heads)
+        return "maps";
     for (int32_t i = 0; i < 4; i++) {
         const osp_operand *o = i < 3 ? p->src + i : p->dst;
         if (!osp_operand_is(o, OSP_DTYPE_BFLOAT16))

@@ -71,18 +71,6 @@ static int32_t levels_of(const osp_problem *p)
     return (int32_t)((const osp_box_head_attrs *)p->attrs)->levels;
 }
 
-// Steps of a map; false: its pixels are not equally far from each other.
-static bool map_of(const osp_operand *o, osp_cuda_map *out)
-{
-    int64_t s[OSP_MAX_RANK];
-    if (!osp_operand_strides(o, s))
-        return false;
-    *out = (osp_cuda_map){.image = s[0], .pixel = s[3], .channel = s[1]};
-    if (o->shape.dims[3] == 1)
-        out->pixel = s[2];
-    return o->shape.dims[2] <= 1 || s[2] == out->pixel * o->shape.dims[3];
-}
-
 static const char *refuse_box_head(const osp_problem *p)
 {
     const int32_t levels = levels_of(p);
@@ -93,7 +81,7 @@ static const char *refuse_box_head(const osp_problem *p)
     if (!osp_cuda_is_float(p->src) || !osp_cuda_is_float(p->src + levels))
         return "neither FP32 nor FP16";
     for (int32_t i = 0; i < 2 * levels; i++)
-        if (p->src[i].constant || !map_of(p->src + i, &map))
+        if (p->src[i].constant || !osp_cuda_map_of(p->src + i, &map))
             return "a map is constant, or its pixels are not equally far from each other";
     for (int32_t i = 2 * levels; i < p->src_count; i++)
         if (!is_table(p->src + i))
@@ -108,7 +96,7 @@ static bool is_wide(const osp_problem *p, int32_t first, int32_t count)
     bool wide = p->src[first].shape.dims[1] % unit == 0;
     for (int32_t i = first; i < first + count; i++) {
         osp_cuda_map m;
-        map_of(p->src + i, &m);
+        osp_cuda_map_of(p->src + i, &m);
         wide &= m.channel == 1 && m.pixel % unit == 0 && m.image % unit == 0;
     }
     return wide;
@@ -130,8 +118,8 @@ static osp_status prepare_box_head(const osp_problem *p, osp_context *ctx, int32
     for (int32_t i = 0; i < levels; i++) {
         const int32_t pixels = (int32_t)osp_shape_span(&p->src[i].shape, 2, 4);
         a->level[i] = (osp_cuda_box_level){.first = first, .pixels = pixels, .block = block};
-        map_of(p->src + i, &a->level[i].sides);
-        map_of(p->src + levels + i, &a->level[i].classes);
+        osp_cuda_map_of(p->src + i, &a->level[i].sides);
+        osp_cuda_map_of(p->src + levels + i, &a->level[i].classes);
         first += pixels;
         block += (pixels + OSP_HEAD_PIXELS - 1) / OSP_HEAD_PIXELS;
     }

@@ -38,6 +38,8 @@ void osp_cuda_dims_widen(osp_cuda_dims *d, uint32_t dense, int64_t unit);
 // NULL, or why no kernel takes the problem: a slice that falls on no dims, more than 2^31 elements.
 const char *osp_cuda_refuse(const osp_problem *p);
 bool osp_cuda_is_float(const osp_operand *o);  // float32 or float16
+// Steps of a map N,C,H,W; false: its pixels are not equally far from each other.
+bool osp_cuda_map_of(const osp_operand *o, osp_cuda_map *out);
 osp_status osp_cuda_state(osp_context *ctx, size_t size, void **state, osp_error *err);
 void osp_cuda_release(osp_context *ctx, void *state);
 // All work of a launch goes through these two, so that kernels which may overlap do.
@@ -76,9 +78,9 @@ osp_status osp_cuda_copy_launch(const osp_cuda_copy *c, const osp_launch *l, voi
 extern const osp_tactic osp_cuda_move, osp_cuda_pad, osp_cuda_range, osp_cuda_constant,
     osp_cuda_point, osp_cuda_where, osp_cuda_batch_norm, osp_cuda_softmax, osp_cuda_reduce,
     osp_cuda_layer_norm, osp_cuda_topk, osp_cuda_gather, osp_cuda_scatter, osp_cuda_product,
-    osp_cuda_einsum, osp_cuda_attention, osp_cuda_attention_flash, osp_cuda_attention_tile,
-    osp_cuda_pool, osp_cuda_pools, osp_cuda_expectation, osp_cuda_box_head, osp_cuda_conv_plain,
-    osp_cuda_resize, osp_cuda_resize_nearest, osp_cuda_sample;
+    osp_cuda_einsum, osp_cuda_attention, osp_cuda_attention_flash, osp_cuda_attention_split,
+    osp_cuda_attention_tile, osp_cuda_pool, osp_cuda_pools, osp_cuda_expectation, osp_cuda_box_head,
+    osp_cuda_conv_plain, osp_cuda_resize, osp_cuda_resize_nearest, osp_cuda_sample;
 
 // Most shared memory of a block on the largest architecture (sm_90). What a smaller one refuses to
 // launch is passed over when tactics are timed.

@@ -307,19 +307,28 @@ typedef struct osp_cuda_attention_args {
     int32_t m, n, d, e;
     int64_t q_row, q_column, k_row, k_column, v_row, v_column, dst_row, dst_column;
     int32_t q_wide, k_wide, v_wide;  // 16-byte loads along the dense side are aligned
+    int32_t dst_wide;                // neighbours of a row of the result are, and aligned by pairs
     float scale;
 } osp_cuda_attention_args;
 
 enum {
-    OSP_ATTENTION_ROWS = 64,       // queries of a block of the kernels of one pass
+    OSP_ATTENTION_ROWS = 64,       // queries of a block in FP32
     OSP_ATTENTION_DEPTH = 128,     // largest d and e in FP16
     OSP_ATTENTION_DEPTH_F32 = 64,  // and in FP32
+    OSP_ATTENTION_KEYS = 64,       // at a time
     OSP_ATTENTION_WARPS = 8        // queries of a block of the plain one
 };
+// One pass in FP16: warps with 16 queries each, groups of them that share the keys, and rounds of keys
+// in shared memory. OSP_ATTENTION_SPLIT: for few queries.
+#define OSP_ATTENTION_FLASH 4, 2, 2
+#define OSP_ATTENTION_SPLIT 1, 8, 1
+// Elements in shared memory of so many lines of that depth, as rows or turned, each row 8 longer.
+#define OSP_ATTENTION_TILE(LINES, DEPTH)                                                           \
+    ((LINES) * (DEPTH) + 8 * ((LINES) > (DEPTH) ? (LINES) : (DEPTH)))
 enum { OSP_ATTENTION_F32, OSP_ATTENTION_F16 };
 extern const osp_gpu_kernel osp_cuda_k_attention[2], osp_cuda_k_attention_tile[1];
-// Depths 32, 64 and 128 of queries, each with values of 32, 64 and 128.
-extern const osp_gpu_kernel osp_cuda_k_attention_flash[9];
+// Depths 32, 64 and 128 of queries, each with values of 32, 64 and 128; the other: up to 64.
+extern const osp_gpu_kernel osp_cuda_k_attention_flash[9], osp_cuda_k_attention_split[4];
 
 // ---- window.cu, conv_plain.cu -------------------------------------------------------------------
 

@@ -12,6 +12,10 @@ const osp_gpu_kernel osp_cuda_k_attention_flash[9] = {
     {"attention_flash_32_32", 0},  {"attention_flash_32_64", 0},  {"attention_flash_32_128", 0},
     {"attention_flash_64_32", 0},  {"attention_flash_64_64", 0},  {"attention_flash_64_128", 0},
     {"attention_flash_128_32", 0}, {"attention_flash_128_64", 0}, {"attention_flash_128_128", 0}};
+const osp_gpu_kernel osp_cuda_k_attention_split[4] = {{"attention_split_32_32", 0},
+                                                      {"attention_split_32_64", 0},
+                                                      {"attention_split_64_32", 0},
+                                                      {"attention_split_64_64", 0}};
 const osp_gpu_kernel osp_cuda_k_conv_plain[4] = {{"conv_tile_f32", 0},
                                                  {"conv_tile_f16", 0},
                                                  {"conv_each_f32", 0},

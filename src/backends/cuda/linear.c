@@ -229,19 +229,45 @@ const osp_tactic osp_cuda_einsum = {.name = "einsum",
 
 static const char *refuse_attention(const osp_problem *p)
 {
-    return osp_cuda_is_float(p->dst) ? osp_cuda_refuse(p) : "neither FP32 nor FP16";
+    const osp_attention_attrs *a = p->attrs;
+    osp_cuda_map map;
+    if (!osp_cuda_is_float(p->dst))
+        return "neither FP32 nor FP16";
+    const char *why = osp_cuda_refuse(p);
+    for (int32_t i = 0; !why && a->heads && i < 4; i++)
+        if (!osp_cuda_map_of(i < 3 ? p->src + i : p->dst, &map))
+            why = "the pixels of a map are not equally far from each other";
+    return why;
+}
+
+// The matrices of one operand, with their strides.
+static osp_shape matrices_of(const osp_attention_attrs *attrs, const osp_operand *o,
+                             int64_t *strides)
+{
+    const osp_shape shape = osp_attention_matrices(attrs, &o->shape);
+    osp_cuda_map map;
+    osp_operand_strides(o, strides);
+    if (attrs->heads && osp_cuda_map_of(o, &map)) {
+        strides[0] = map.image;
+        strides[1] = map.channel * shape.dims[2];
+        strides[2] = map.channel;
+        strides[3] = map.pixel;
+    }
+    return shape;
 }
 
 // Rows and columns of one operand, the other way round where it is transposed.
-static void sides(const osp_operand *o, int64_t transposed, int32_t *rows, int32_t *columns,
-                  int64_t *row, int64_t *column, int64_t *strides)
+static osp_shape sides(const osp_attention_attrs *attrs, const osp_operand *o, int64_t transposed,
+                       int32_t *rows, int32_t *columns, int64_t *row, int64_t *column,
+                       int64_t *strides)
 {
-    const int32_t last = o->shape.rank - 1, r = last - 1 + (transposed != 0), c = 2 * last - 1 - r;
-    osp_operand_strides(o, strides);
-    *rows = (int32_t)o->shape.dims[r];
-    *columns = (int32_t)o->shape.dims[c];
+    const osp_shape shape = matrices_of(attrs, o, strides);
+    const int32_t last = shape.rank - 1, r = last - 1 + (transposed != 0), c = 2 * last - 1 - r;
+    *rows = (int32_t)shape.dims[r];
+    *columns = (int32_t)shape.dims[c];
     *row = strides[r];
     *column = strides[c];
+    return shape;
 }
 
 // Whichever side is dense.
@@ -257,19 +283,22 @@ static osp_status prepare_attention(const osp_problem *p, osp_context *ctx, void
     osp_cuda_attention_args *a = *state;
     const osp_attention_attrs *attrs = p->attrs;
     int64_t so[OSP_MAX_RANK], sq[OSP_MAX_RANK], sk[OSP_MAX_RANK], sv[OSP_MAX_RANK];
-    sides(p->src, attrs->q_transposed, &a->m, &a->d, &a->q_row, &a->q_column, sq);
-    sides(p->src + 1, attrs->k_transposed, &a->n, &a->d, &a->k_row, &a->k_column, sk);
-    sides(p->src + 2, attrs->v_transposed, &a->n, &a->e, &a->v_row, &a->v_column, sv);
-    sides(p->dst, attrs->out_transposed, &a->m, &a->e, &a->dst_row, &a->dst_column, so);
+    sides(attrs, p->src, attrs->q_transposed, &a->m, &a->d, &a->q_row, &a->q_column, sq);
+    sides(attrs, p->src + 1, attrs->k_transposed, &a->n, &a->d, &a->k_row, &a->k_column, sk);
+    sides(attrs, p->src + 2, attrs->v_transposed, &a->n, &a->e, &a->v_row, &a->v_column, sv);
+    const osp_shape dst = sides(attrs, p->dst, attrs->out_transposed, &a->m, &a->e, &a->dst_row,
+                                &a->dst_column, so);
     osp_cuda_dims d = {0};
-    for (int32_t i = 0; i < p->dst->shape.rank - 2; i++)
-        osp_cuda_dims_add(&d, p->dst->shape.dims[i], (const int64_t[]){so[i], sq[i], sk[i], sv[i]},
-                          4);
+    for (int32_t i = 0; i < dst.rank - 2; i++)
+        osp_cuda_dims_add(&d, dst.dims[i], (const int64_t[]){so[i], sq[i], sk[i], sv[i]}, 4);
     osp_cuda_dims_settle(&d, 0);
     osp_cuda_walk_of(&a->stack, &d);
     a->q_wide = rows_are_wide(&a->stack, 1, a->q_row, a->q_column);
     a->k_wide = rows_are_wide(&a->stack, 2, a->k_row, a->k_column);
     a->v_wide = rows_are_wide(&a->stack, 3, a->v_row, a->v_column);
+    a->dst_wide = a->dst_column == 1 && a->dst_row % 2 == 0;
+    for (int32_t i = 0; i < a->stack.rank; i++)
+        a->dst_wide &= a->stack.strides[0][i] % 2 == 0;
     a->row_blocks = osp_cuda_divisor_of((a->m + block_rows - 1) / block_rows);
     a->scale = attrs->scale;
     return OSP_OK;
@@ -277,7 +306,7 @@ static osp_status prepare_attention(const osp_problem *p, osp_context *ctx, void
 
 static osp_status launch_attention(const osp_cuda_attention_args *args,
                                    const osp_gpu_kernel *kernel, uint32_t threads,
-                                   const osp_launch *l, osp_error *err)
+                                   uint32_t shared_bytes, const osp_launch *l, osp_error *err)
 {
     osp_cuda_attention_args a = *args;
     if (!a.m || !a.e || !a.stack.count)
@@ -289,7 +318,10 @@ static osp_status launch_attention(const osp_cuda_attention_args *args,
     a.q_wide &= osp_cuda_aligned(a.q, 16);
     a.k_wide &= osp_cuda_aligned(a.k, 16);
     a.v_wide &= osp_cuda_aligned(a.v, 16);
-    const osp_gpu_shape shape = {.grid = {a.stack.count * a.row_blocks.value}, .block = {threads}};
+    a.dst_wide &= osp_cuda_aligned(a.dst, 4);
+    const osp_gpu_shape shape = {.grid = {a.stack.count * a.row_blocks.value},
+                                 .block = {threads},
+                                 .shared_bytes = shared_bytes};
     return osp_cuda_launch(l, kernel, &shape, &a, sizeof a, err);
 }
 
@@ -305,7 +337,7 @@ static osp_status launch_plain(const osp_problem *p, void *state, const osp_laun
                                osp_error *err)
 {
     return launch_attention(state, osp_cuda_k_attention + (p->dst->dtype == OSP_DTYPE_FLOAT16),
-                            32 * OSP_ATTENTION_WARPS, l, err);
+                            32 * OSP_ATTENTION_WARPS, 0, l, err);
 }
 
 const osp_tactic osp_cuda_attention = {.name = "attention",
@@ -314,26 +346,63 @@ const osp_tactic osp_cuda_attention = {.name = "attention",
                                        .launch = launch_plain,
                                        .release = osp_cuda_release};
 
-static bool is_deeper(const osp_problem *p, int32_t most)
+// Why no kernel of one pass takes it: deeper than `most`, or without any key.
+static const char *refuse_one_pass(const osp_problem *p, osp_dtype dtype, int32_t most)
 {
     const osp_attention_attrs *a = p->attrs;
-    const osp_shape *q = &p->src->shape, *v = &p->src[2].shape;
-    return q->dims[q->rank - 1 - (a->q_transposed != 0)] > most ||
-           v->dims[v->rank - 1 - (a->v_transposed != 0)] > most;
+    if (p->dst->dtype != dtype)
+        return "another type";
+    const osp_shape q = osp_attention_matrices(a, &p->src->shape);
+    const osp_shape v = osp_attention_matrices(a, &p->src[2].shape);
+    if (q.dims[q.rank - 1 - (a->q_transposed != 0)] > most ||
+        v.dims[v.rank - 1 - (a->v_transposed != 0)] > most)
+        return "too deep";
+    return v.dims[v.rank - 2 + (a->v_transposed != 0)] == 0 ? "no keys" : refuse_attention(p);
 }
 
 static const char *refuse_flash(const osp_problem *p)
 {
-    if (p->dst->dtype != OSP_DTYPE_FLOAT16)
-        return "not FP16";
-    return is_deeper(p, OSP_ATTENTION_DEPTH) ? "deeper than 128" : osp_cuda_refuse(p);
+    return refuse_one_pass(p, OSP_DTYPE_FLOAT16, OSP_ATTENTION_DEPTH);
+}
+
+static const char *refuse_split(const osp_problem *p)
+{
+    return refuse_one_pass(p, OSP_DTYPE_FLOAT16, 64);
 }
 
 static const char *refuse_tile(const osp_problem *p)
 {
-    if (p->dst->dtype != OSP_DTYPE_FLOAT32)
-        return "not FP32";
-    return is_deeper(p, OSP_ATTENTION_DEPTH_F32) ? "deeper than 64" : osp_cuda_refuse(p);
+    return refuse_one_pass(p, OSP_DTYPE_FLOAT32, OSP_ATTENTION_DEPTH_F32);
+}
+
+// Rows of a block of attention_flash, its threads and shared memory, from the numbers of its template.
+typedef struct flash_shape {
+    int32_t row_warps, key_warps, stages;
+} flash_shape;
+static const flash_shape whole_rows = {OSP_ATTENTION_FLASH}, split_keys = {OSP_ATTENTION_SPLIT};
+
+static int32_t depth_class(int32_t depth)
+{
+    return depth <= 32 ? 0 : depth <= 64 ? 1 : 2;
+}
+
+static uint32_t flash_bytes(const flash_shape *s, int32_t d, int32_t e)
+{
+    const int32_t rows = 16 * s->row_warps;
+    const int32_t round = OSP_ATTENTION_TILE(OSP_ATTENTION_KEYS, d) +
+                          OSP_ATTENTION_TILE(OSP_ATTENTION_KEYS, e);
+    return (uint32_t)(s->key_warps * s->stages * round + OSP_ATTENTION_TILE(rows, d)) *
+           (uint32_t)sizeof(uint16_t);
+}
+
+static osp_status launch_one_pass(const osp_cuda_attention_args *a, const flash_shape *s,
+                                  const osp_gpu_kernel *kernels, int32_t classes,
+                                  const osp_launch *l, osp_error *err)
+{
+    const int32_t d = depth_class(a->d), e = depth_class(a->e);
+    return launch_attention(a, kernels + classes * d + e,
+                            (uint32_t)(32 * s->row_warps * s->key_warps),
+                            flash_bytes(s, 32 << d, 32 << e), l, err);
 }
 
 static osp_status prepare_flash(const osp_problem *p, osp_context *ctx, int32_t threads,
@@ -341,21 +410,14 @@ static osp_status prepare_flash(const osp_problem *p, osp_context *ctx, int32_t 
 {
     (void)threads;
     (void)sizes;
-    return prepare_attention(p, ctx, state, OSP_ATTENTION_ROWS, err);
-}
-
-static int32_t depth_class(int32_t depth)
-{
-    return depth <= 32 ? 0 : depth <= 64 ? 1 : 2;
+    return prepare_attention(p, ctx, state, 16 * whole_rows.row_warps, err);
 }
 
 static osp_status launch_flash(const osp_problem *p, void *state, const osp_launch *l,
                                osp_error *err)
 {
     (void)p;
-    const osp_cuda_attention_args *a = state;
-    return launch_attention(
-        a, osp_cuda_k_attention_flash + 3 * depth_class(a->d) + depth_class(a->e), 128, l, err);
+    return launch_one_pass(state, &whole_rows, osp_cuda_k_attention_flash, 3, l, err);
 }
 
 const osp_tactic osp_cuda_attention_flash = {.name = "attention_flash_f16",
@@ -364,15 +426,44 @@ const osp_tactic osp_cuda_attention_flash = {.name = "attention_flash_f16",
                                              .launch = launch_flash,
                                              .release = osp_cuda_release};
 
+static osp_status prepare_split(const osp_problem *p, osp_context *ctx, int32_t threads,
+                                void **state, osp_tactic_sizes *sizes, osp_error *err)
+{
+    (void)threads;
+    (void)sizes;
+    return prepare_attention(p, ctx, state, 16 * split_keys.row_warps, err);
+}
+
+static osp_status launch_split(const osp_problem *p, void *state, const osp_launch *l,
+                               osp_error *err)
+{
+    (void)p;
+    return launch_one_pass(state, &split_keys, osp_cuda_k_attention_split, 2, l, err);
+}
+
+const osp_tactic osp_cuda_attention_split = {.name = "attention_split_f16",
+                                             .refuse = refuse_split,
+                                             .prepare = prepare_split,
+                                             .launch = launch_split,
+                                             .release = osp_cuda_release};
+
+static osp_status prepare_tile(const osp_problem *p, osp_context *ctx, int32_t threads,
+                               void **state, osp_tactic_sizes *sizes, osp_error *err)
+{
+    (void)threads;
+    (void)sizes;
+    return prepare_attention(p, ctx, state, OSP_ATTENTION_ROWS, err);
+}
+
 static osp_status launch_tile(const osp_problem *p, void *state, const osp_launch *l,
                               osp_error *err)
 {
     (void)p;
-    return launch_attention(state, osp_cuda_k_attention_tile, 256, l, err);
+    return launch_attention(state, osp_cuda_k_attention_tile, 256, 0, l, err);
 }
 
 const osp_tactic osp_cuda_attention_tile = {.name = "attention_tile_f32",
                                             .refuse = refuse_tile,
-                                            .prepare = prepare_flash,
+                                            .prepare = prepare_tile,
                                             .launch = launch_tile,
                                             .release = osp_cuda_release};

@@ -68,6 +68,11 @@ inline float tanh_fast(float x)
     return std::tanh(x);
 }
 
+inline float exp2_fast(float x)
+{
+    return std::exp2(x);
+}
+
 }  // namespace osp
 
 #endif
