@@ -6,6 +6,22 @@ namespace {
 
 constexpr int STEM_OC = OSP_STEM_OC;
 
+// Ends eight channels of a pixel, from channel c on.
+__device__ __forceinline__ void store_eight(const osp_conv_args &p, float (&x)[2][4], int pixel,
+                                            int c)
+{
+    alignas(16) __half2 both[2][2];
+    if (p.add)
+        *reinterpret_cast<uint4 *>(both) = *reinterpret_cast<const uint4 *>(
+            static_cast<const __half *>(p.add) + (int64_t)pixel * p.add_pitch + c);
+    finish(p, x, both);
+#pragma unroll
+    for (int k = 0; k < 4; k++)
+        both[k / 2][k % 2] = __floats2half2_rn(x[k / 2][k % 2 * 2], x[k / 2][k % 2 * 2 + 1]);
+    *reinterpret_cast<uint4 *>(static_cast<__half *>(p.dst) + (int64_t)pixel * p.dst_pitch + c) =
+        *reinterpret_cast<const uint4 *>(both);
+}
+
 // Neighbouring threads are neighbouring pixels of a row: loads of a plane are whole lines. The
 // weights are read by all threads at once, from shared memory.
 __global__ void __launch_bounds__(OSP_STEM_PIXELS)
@@ -51,15 +67,11 @@ __global__ void __launch_bounds__(OSP_STEM_PIXELS)
     for (int o = 0; o < STEM_OC; o += 8) {
         if (first + o >= p.oc)
             break;
-        __half2 out[4];
+        float eight[2][4];
 #pragma unroll
-        for (int k = 0; k < 4; k++) {
-            const float2 add = residual2(p, true, (int64_t)pixel * p.add_pitch + first + o + k * 2);
-            out[k] = __floats2half2_rn(finish(p, sums[o + k * 2], add.x),
-                                       finish(p, sums[o + k * 2 + 1], add.y));
-        }
-        *reinterpret_cast<uint4 *>(static_cast<__half *>(p.dst) + (int64_t)pixel * p.dst_pitch +
-                                   first + o) = *reinterpret_cast<const uint4 *>(out);
+        for (int k = 0; k < 8; k++)
+            eight[k / 4][k % 4] = sums[o + k];
+        store_eight(p, eight, pixel, first + o);
     }
 }
 
@@ -76,37 +88,31 @@ __global__ void __launch_bounds__(OSP_DEPTHWISE_THREADS)
     const int image = p.oh * p.ow, n = pixel / image, at = pixel - n * image;
     const int oy = at / p.ow, ox = at - oy * p.ow;
     const int iy0 = oy * p.sh - p.ph, ix0 = ox * p.sw - p.pw;
-    float sums[8];
+    float sums[2][4];
 #pragma unroll
     for (int k = 0; k < 8; k++)
-        sums[k] = p.bias[c + k];
+        sums[k / 4][k % 4] = p.bias[c + k];
     for (int y = 0; y < p.kh; y++)
         for (int x = 0; x < p.kw; x++) {
             const int iy = iy0 + y, ix = ix0 + x;
             if ((unsigned)iy >= (unsigned)p.ih || (unsigned)ix >= (unsigned)p.iw)
                 continue;
-            const uint4 s = *reinterpret_cast<const uint4 *>(
+            const uint4 source = *reinterpret_cast<const uint4 *>(
                 static_cast<const __half *>(p.src) +
                 ((int64_t)(n * p.ih + iy) * p.iw + ix) * p.src_pitch + c);
             const uint4 w = *reinterpret_cast<const uint4 *>(static_cast<const __half *>(p.weights) +
                                                              (y * p.kw + x) * p.oc + c);
-            const __half2 *a = reinterpret_cast<const __half2 *>(&s);
+            const __half2 *a = reinterpret_cast<const __half2 *>(&source);
             const __half2 *b = reinterpret_cast<const __half2 *>(&w);
 #pragma unroll
             for (int k = 0; k < 4; k++) {
                 const float2 u = __half22float2(a[k]), v = __half22float2(b[k]);
-                sums[k * 2] = fmaf(u.x, v.x, sums[k * 2]);
-                sums[k * 2 + 1] = fmaf(u.y, v.y, sums[k * 2 + 1]);
+                float *const s = &sums[k / 2][k % 2 * 2];
+                s[0] = fmaf(u.x, v.x, s[0]);
+                s[1] = fmaf(u.y, v.y, s[1]);
             }
         }
-    __half2 out[4];
-#pragma unroll
-    for (int k = 0; k < 4; k++) {
-        const float2 add = residual2(p, true, (int64_t)pixel * p.add_pitch + c + k * 2);
-        out[k] = __floats2half2_rn(finish(p, sums[k * 2], add.x), finish(p, sums[k * 2 + 1], add.y));
-    }
-    *reinterpret_cast<uint4 *>(static_cast<__half *>(p.dst) + (int64_t)pixel * p.dst_pitch + c) =
-        *reinterpret_cast<const uint4 *>(out);
+    store_eight(p, sums, pixel, c);
 }
 
 }  // namespace
