@@ -46,9 +46,31 @@ __device__ __noinline__ float other_activation(int act, float x, float alpha, fl
     }
 }
 
-// The end of N times four sums of a thread, bias included: activation and residual in their order.
-// All at once, so that each choice is made once and special functions overlap. add[i][k]: channels
-// 2k and 2k + 1 beside x[i]; read only where there is a residual.
+__device__ __forceinline__ float activate(const osp_conv_args &p, float x)
+{
+    if (p.act == OSP_ACT_SILU)
+        return silu(x);
+    return p.act == OSP_ACT_NONE ? x : other_activation(p.act, x, p.alpha, p.beta);
+}
+
+// The end of one element, bias included: activation and residual in their order.
+__device__ __forceinline__ float finish(const osp_conv_args &p, float x, float add)
+{
+    return p.add_first ? activate(p, x + add) : activate(p, x) + add;
+}
+
+// Two neighbouring channels of one pixel at element `at` of the residual, or zeros.
+__device__ __forceinline__ float2 residual2(const osp_conv_args &p, bool valid, int64_t at)
+{
+    if (!p.add || !valid)
+        return make_float2(0, 0);
+    return __half22float2(
+        *reinterpret_cast<const __half2 *>(static_cast<const __half *>(p.add) + at));
+}
+
+// The same for N times four sums of a thread. All at once, so that each choice is made once and
+// special functions overlap. add[i][k]: channels 2k and 2k + 1 beside x[i]; read only where there is
+// a residual.
 template <int N>
 __device__ __forceinline__ void finish(const osp_conv_args &p, float (&x)[N][4],
                                        const __half2 (&add)[N][2])

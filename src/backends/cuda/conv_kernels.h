@@ -90,7 +90,8 @@ OSP_CONV_DIRECT_ROWS(X)
 // One thread for 16 channels of a pixel: grid over pixels and groups of 16 channels out.
 extern const osp_gpu_kernel osp_kernel_conv_stem;
 // One channel in and out of each group. Weights [kh * kw][oc]; one thread for 8 channels of a pixel.
-extern const osp_gpu_kernel osp_kernel_conv_depthwise;
+// _3: of 3 x 3.
+extern const osp_gpu_kernel osp_kernel_conv_depthwise, osp_kernel_conv_depthwise_3;
 
 #ifdef __cplusplus
 }

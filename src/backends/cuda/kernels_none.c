@@ -84,3 +84,4 @@ OSP_CONV_DIRECT_ROWS(X)
 #undef X
 const osp_gpu_kernel osp_kernel_conv_stem = {"conv_stem", 0};
 const osp_gpu_kernel osp_kernel_conv_depthwise = {"conv_depthwise", 0};
+const osp_gpu_kernel osp_kernel_conv_depthwise_3 = {"conv_depthwise_3", 0};
