@@ -68,4 +68,64 @@ __device__ __forceinline__ float2 residual2(const osp_conv_args &p, bool valid, 
         *reinterpret_cast<const __half2 *>(static_cast<const __half *>(p.add) + at));
 }
 
+// The same for N times four sums of a thread. All at once, so that each choice is made once and
+// special functions overlap. add[i][k]: channels 2k and 2k + 1 beside x[i]; read only where there is
+// a residual.
+template <int N>
+__device__ __forceinline__ void finish(const osp_conv_args &p, float (&x)[N][4],
+                                       const __half2 (&add)[N][2])
+{
+    auto add_residual = [&] {
+#pragma unroll
+        for (int i = 0; i < N * 2; i++) {
+            const float2 r = __half22float2(add[i / 2][i % 2]);
+            x[i / 2][i % 2 * 2] += r.x;
+            x[i / 2][i % 2 * 2 + 1] += r.y;
+        }
+    };
+    if (p.add && p.add_first)
+        add_residual();
+    if (p.act == OSP_ACT_SILU) {
+#pragma unroll
+        for (int i = 0; i < N * 4; i++)
+            x[i / 4][i % 4] = silu(x[i / 4][i % 4]);
+    } else if (p.act != OSP_ACT_NONE) {
+#pragma unroll
+        for (int i = 0; i < N * 4; i++)
+            x[i / 4][i % 4] = other_activation(p.act, x[i / 4][i % 4], p.alpha, p.beta);
+    }
+    if (p.add && !p.add_first)
+        add_residual();
+}
+
+// The same for a row of N m16n8 tiles of products: this lane has rows lane / 4 and 8 below, and
+// channels 8 j and 8 j + 1 from its first one on. bias: of the first, in shared memory. at[h]: the
+// first channel's element of the residual; columns[h]: channels that are there from it on, 0 where
+// the row is outside.
+template <int N>
+__device__ __forceinline__ void finish_tiles(const osp_conv_args &p, float (&x)[N][4],
+                                             const float *bias, const int64_t (&at)[2],
+                                             const int (&columns)[2])
+{
+    __half2 add[N][2];
+    if (p.add) {  // all loads before the first is needed
+#pragma unroll
+        for (int j = 0; j < N * 2; j++)
+            add[j / 2][j % 2] =
+                j / 2 * 8 < columns[j % 2]
+                    ? *reinterpret_cast<const __half2 *>(static_cast<const __half *>(p.add) +
+                                                         at[j % 2] + j / 2 * 8)
+                    : __floats2half2_rn(0, 0);
+    }
+#pragma unroll
+    for (int j = 0; j < N; j++) {
+        const float2 b = *reinterpret_cast<const float2 *>(bias + j * 8);
+        x[j][0] += b.x;
+        x[j][1] += b.y;
+        x[j][2] += b.x;
+        x[j][3] += b.y;
+    }
+    finish(p, x, add);
+}
+
 }  // namespace

@@ -123,26 +123,22 @@ __global__ void __launch_bounds__(WARPS_M *WARPS_N * 32)
         for (int i = 0; i < MT; i++) {
             const int m = warp_m * MT + i, oy = oy0 + m / (TW / 16), ox = ox0 + m % (TW / 16) * 16;
             const int64_t pixel = ((int64_t)n * p.oh + oy) * p.ow + ox;
+            const int r = lane / 4, c = lane % 4 * 2, left = p.oc - first_oc - warp_n - c;
+            const int64_t add_at = (pixel + r) * p.add_pitch + first_oc + warp_n + c;
+            finish_tiles(p, sums[i],
+                         reinterpret_cast<const float *>(shared + D::BIAS) + warp_n + c,
+                         {add_at, add_at + 8 * p.add_pitch},
+                         {oy < p.oh && ox + r < p.ow ? left : 0,
+                          oy < p.oh && ox + r + 8 < p.ow ? left : 0});
 #pragma unroll
-            for (int j = 0; j < NT; j++) {
-                const int c = j * 8 + lane % 4 * 2;
-                const float2 bias =
-                    *reinterpret_cast<const float2 *>(shared + D::BIAS + (warp_n + c) * 4);
-#pragma unroll
-                for (int h = 0; h < 2; h++) {
-                    const int r = lane / 4 + h * 8;
-                    const float2 add =
-                        residual2(p, oy < p.oh && ox + r < p.ow && first_oc + warp_n + c < p.oc,
-                                  (pixel + r) * p.add_pitch + first_oc + warp_n + c);
-                    const float x = finish(p, sums[i][j][h * 2] + bias.x, add.x);
-                    const float y = finish(p, sums[i][j][h * 2 + 1] + bias.y, add.y);
-                    *reinterpret_cast<__half2 *>(staging + r * D::OUT_PITCH + c) =
-                        __floats2half2_rn(x, y);
-                }
-            }
+            for (int j = 0; j < NT * 2; j++)
+                *reinterpret_cast<__half2 *>(staging + (r + j % 2 * 8) * D::OUT_PITCH + c +
+                                             j / 2 * 8) =
+                    __floats2half2_rn(sums[i][j / 2][j % 2 * 2], sums[i][j / 2][j % 2 * 2 + 1]);
             __syncwarp();
-            for (int q = lane; q < 16 * NT; q += 32) {
-                const int r = q / NT, c = q % NT * 8;
+#pragma unroll
+            for (int k = 0; k < NT / 2; k++) {
+                const int q = k * 32 + lane, r = q / NT, c = q % NT * 8;
                 if (oy < p.oh && ox + r < p.ow && first_oc + warp_n + c < p.oc)
                     *reinterpret_cast<uint4 *>(dst + (pixel + r) * p.dst_pitch + first_oc + warp_n +
                                                c) =

@@ -125,7 +125,8 @@ OSP_CONV_WGMMA_ROWS(X)
 // channels][k_chunks][blocks of 8 of the group][32 lanes][4]. Grid over columns, rows, images.
 extern const osp_gpu_kernel osp_kernel_conv_stem[OSP_STEM_KERNELS];
 // One channel in and out of each group. Weights [kh * kw][oc]; one thread for 8 channels of a pixel.
-extern const osp_gpu_kernel osp_kernel_conv_depthwise;
+// _3: of 3 x 3.
+extern const osp_gpu_kernel osp_kernel_conv_depthwise, osp_kernel_conv_depthwise_3;
 
 #ifdef __cplusplus
 }

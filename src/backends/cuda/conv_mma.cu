@@ -170,29 +170,26 @@ __global__ void __launch_bounds__(BM / WM * (BN / WN) * KW * 32)
     __half *const tile_out = reinterpret_cast<__half *>(shared + PARTS);
     if (group == 0)
 #pragma unroll
-        for (int j = 0; j < NT; j++) {
-            const int c = warp_n + j * 8 + lane % 4 * 2;
-            const float2 b = *reinterpret_cast<const float2 *>(bias + c);
+        for (int i = 0; i < MT; i++) {
+            const int r = warp_m + i * 16 + lane / 4, c = warp_n + lane % 4 * 2;
+            const int64_t at = (int64_t)(first_pixel + r) * p.add_pitch + first_oc + c;
+            const int left = p.oc - first_oc - c;
+            finish_tiles(p, sums[i], bias + c, {at, at + 8 * p.add_pitch},
+                         {first_pixel + r < p.pixels ? left : 0,
+                          first_pixel + r + 8 < p.pixels ? left : 0});
 #pragma unroll
-            for (int i = 0; i < MT; i++)
-#pragma unroll
-                for (int h = 0; h < 2; h++) {
-                    const int r = warp_m + i * 16 + lane / 4 + h * 8;
-                    const int pixel = first_pixel + r;
-                    const float2 add = residual2(p, pixel < p.pixels && first_oc + c < p.oc,
-                                                 (int64_t)pixel * p.add_pitch + first_oc + c);
-                    const float x = finish(p, sums[i][j][h * 2] + b.x, add.x);
-                    const float y = finish(p, sums[i][j][h * 2 + 1] + b.y, add.y);
-                    *reinterpret_cast<__half2 *>(tile_out + r * PITCH + c) =
-                        __floats2half2_rn(x, y);
-                }
+            for (int j = 0; j < NT * 2; j++)
+                *reinterpret_cast<__half2 *>(tile_out + (r + j % 2 * 8) * PITCH + c + j / 2 * 8) =
+                    __floats2half2_rn(sums[i][j / 2][j % 2 * 2], sums[i][j / 2][j % 2 * 2 + 1]);
         }
     __syncthreads();
     __half *const dst = static_cast<__half *>(p.dst);
-    constexpr int OUT_CHUNKS = BN / 8;
-    for (int i = thread; i < BM * OUT_CHUNKS; i += THREADS) {
+    constexpr int OUT_CHUNKS = BN / 8, STORES = (BM * OUT_CHUNKS + THREADS - 1) / THREADS;
+#pragma unroll
+    for (int k = 0; k < STORES; k++) {
+        const int i = k * THREADS + thread;
         const int r = i / OUT_CHUNKS, c = i % OUT_CHUNKS * 8, pixel = first_pixel + r;
-        if (pixel < p.pixels && first_oc + c < p.oc)
+        if (r < BM && pixel < p.pixels && first_oc + c < p.oc)
             *reinterpret_cast<uint4 *>(dst + (int64_t)pixel * p.dst_pitch + first_oc + c) =
                 *reinterpret_cast<const uint4 *>(tile_out + r * PITCH + c);
     }

@@ -4,55 +4,90 @@
 
 namespace {
 
-// Eight channels of one pixel a thread; the window's lines stay in the first cache.
+// Ends eight channels of a pixel, from channel c on.
+__device__ __forceinline__ void store_eight(const osp_conv_args &p, float (&x)[2][4], int pixel,
+                                            int c)
+{
+    alignas(16) __half2 both[2][2];
+    if (p.add)
+        *reinterpret_cast<uint4 *>(both) = *reinterpret_cast<const uint4 *>(
+            static_cast<const __half *>(p.add) + (int64_t)pixel * p.add_pitch + c);
+    finish(p, x, both);
+#pragma unroll
+    for (int k = 0; k < 4; k++)
+        both[k / 2][k % 2] = __floats2half2_rn(x[k / 2][k % 2 * 2], x[k / 2][k % 2 * 2 + 1]);
+    *reinterpret_cast<uint4 *>(static_cast<__half *>(p.dst) + (int64_t)pixel * p.dst_pitch + c) =
+        *reinterpret_cast<const uint4 *>(both);
+}
+
+// Eight channels of one pixel a thread; the window's lines stay in the first cache. K: the side of a
+// square window whose loads are all on their way before the first is used; 0: any window.
+template <int K>
 __global__ void __launch_bounds__(OSP_DEPTHWISE_THREADS)
     depthwise(const __grid_constant__ osp_conv_args p)
 {
-    follow();
-    const int chunks = p.oc / 8;
+    const int chunks = p.oc / 8, kh = K ? K : p.kh, kw = K ? K : p.kw;
     const int64_t i = (int64_t)blockIdx.x * OSP_DEPTHWISE_THREADS + threadIdx.x;
-    if (i >= (int64_t)p.pixels * chunks)
-        return;
+    const bool mine = i < (int64_t)p.pixels * chunks;
     const int pixel = (int)(i / chunks), c = (int)(i - (int64_t)pixel * chunks) * 8;
+    const __half *const weights = static_cast<const __half *>(p.weights) + c;
+    float sums[2][4] = {};
+    uint4 taps[K ? K * K : 1];
+    if (mine) {
+#pragma unroll
+        for (int k = 0; k < 8; k++)
+            sums[k / 4][k % 4] = p.bias[c + k];
+#pragma unroll
+        for (int t = 0; t < K * K; t++)
+            taps[t] = *reinterpret_cast<const uint4 *>(weights + t * p.oc);
+    }
+    follow();
+    if (!mine)
+        return;
     const int image = p.oh * p.ow, n = pixel / image, at = pixel - n * image;
     const int oy = at / p.ow, ox = at - oy * p.ow;
     const int iy0 = oy * p.sh - p.ph, ix0 = ox * p.sw - p.pw;
-    float sums[8];
+    auto load = [&](int y, int x) {
+        const int iy = iy0 + y, ix = ix0 + x;
+        const bool inside = (unsigned)iy < (unsigned)p.ih && (unsigned)ix < (unsigned)p.iw;
+        return inside ? *reinterpret_cast<const uint4 *>(
+                            static_cast<const __half *>(p.src) +
+                            ((int64_t)(n * p.ih + iy) * p.iw + ix) * p.src_pitch + c)
+                      : make_uint4(0, 0, 0, 0);
+    };
+    auto add = [&](const uint4 &source, const uint4 &tap) {
+        const __half2 *a = reinterpret_cast<const __half2 *>(&source);
+        const __half2 *b = reinterpret_cast<const __half2 *>(&tap);
 #pragma unroll
-    for (int k = 0; k < 8; k++)
-        sums[k] = p.bias[c + k];
-    for (int y = 0; y < p.kh; y++)
-        for (int x = 0; x < p.kw; x++) {
-            const int iy = iy0 + y, ix = ix0 + x;
-            if ((unsigned)iy >= (unsigned)p.ih || (unsigned)ix >= (unsigned)p.iw)
-                continue;
-            const uint4 s = *reinterpret_cast<const uint4 *>(
-                static_cast<const __half *>(p.src) +
-                ((int64_t)(n * p.ih + iy) * p.iw + ix) * p.src_pitch + c);
-            const uint4 w = *reinterpret_cast<const uint4 *>(static_cast<const __half *>(p.weights) +
-                                                             (y * p.kw + x) * p.oc + c);
-            const __half2 *a = reinterpret_cast<const __half2 *>(&s);
-            const __half2 *b = reinterpret_cast<const __half2 *>(&w);
-#pragma unroll
-            for (int k = 0; k < 4; k++) {
-                const float2 u = __half22float2(a[k]), v = __half22float2(b[k]);
-                sums[k * 2] = fmaf(u.x, v.x, sums[k * 2]);
-                sums[k * 2 + 1] = fmaf(u.y, v.y, sums[k * 2 + 1]);
-            }
+        for (int k = 0; k < 4; k++) {
+            const float2 u = __half22float2(a[k]), v = __half22float2(b[k]);
+            float *const s = &sums[k / 2][k % 2 * 2];
+            s[0] = fmaf(u.x, v.x, s[0]);
+            s[1] = fmaf(u.y, v.y, s[1]);
         }
-    __half2 out[4];
+    };
+    if (K) {
+        uint4 source[K ? K * K : 1];
 #pragma unroll
-    for (int k = 0; k < 4; k++) {
-        const float2 add = residual2(p, true, (int64_t)pixel * p.add_pitch + c + k * 2);
-        out[k] = __floats2half2_rn(finish(p, sums[k * 2], add.x), finish(p, sums[k * 2 + 1], add.y));
+        for (int t = 0; t < K * K; t++)
+            source[t] = load(t / (K ? K : 1), t % (K ? K : 1));
+#pragma unroll
+        for (int t = 0; t < K * K; t++)
+            add(source[t], taps[t]);
+    } else {
+        for (int y = 0; y < kh; y++)
+            for (int x = 0; x < kw; x++)
+                add(load(y, x),
+                    *reinterpret_cast<const uint4 *>(weights + (y * kw + x) * p.oc));
     }
-    *reinterpret_cast<uint4 *>(static_cast<__half *>(p.dst) + (int64_t)pixel * p.dst_pitch + c) =
-        *reinterpret_cast<const uint4 *>(out);
+    store_eight(p, sums, pixel, c);
 }
 
 }  // namespace
 
 extern "C" {
-const osp_gpu_kernel osp_kernel_conv_depthwise = {"conv_depthwise",
-                                                  reinterpret_cast<const void *>(depthwise), true};
+const osp_gpu_kernel osp_kernel_conv_depthwise = {
+    "conv_depthwise", reinterpret_cast<const void *>(depthwise<0>), true};
+const osp_gpu_kernel osp_kernel_conv_depthwise_3 = {
+    "conv_depthwise_3", reinterpret_cast<const void *>(depthwise<3>), true};
 }

@@ -520,7 +520,8 @@ static osp_status prepare_depthwise(const osp_problem *p, osp_context *ctx, int3
     osp_conv_args *a = &s->args;
     s->bias_at = aligned((size_t)a->kh * (size_t)a->kw * (size_t)a->oc * sizeof(uint16_t));
     sizes->packed_bytes = s->bias_at + aligned((size_t)a->oc * sizeof(float));
-    s->kernel = &osp_kernel_conv_depthwise;
+    s->kernel = a->kh == 3 && a->kw == 3 ? &osp_kernel_conv_depthwise_3
+                                         : &osp_kernel_conv_depthwise;
     const int64_t items = (int64_t)a->pixels * (a->oc / CHUNK);
     s->shape = (osp_gpu_shape){
         .grid = {(uint32_t)((items + OSP_DEPTHWISE_THREADS - 1) / OSP_DEPTHWISE_THREADS)},
