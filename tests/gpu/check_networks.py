@@ -17,7 +17,7 @@ import tempfile
 import numpy as np
 
 # Largest difference as a share of an output's range, and least cosine.
-LIMITS = {"fp32": (1e-3, 1 - 1e-6), "fp16": (2e-2, 0.9995)}
+LIMITS = {"fp32": (1e-3, 1 - 1e-6), "fp16": (4e-2, 0.9995)}
 
 
 def outputs(folder):

@@ -172,6 +172,19 @@ bool fake_fits(fake_gpu *fake, const void *ptr, size_t bytes)
     return good;
 }
 
+bool fake_gpu_block(void *user, const void *at, const char **from, const char **to)
+{
+    FAKE;
+    pthread_mutex_lock(&fake->lock);
+    const fake_block *b = block_of(fake, at);
+    if (b) {
+        *from = b->at;
+        *to = b->at + b->bytes;
+    }
+    pthread_mutex_unlock(&fake->lock);
+    return b != NULL;
+}
+
 static int last_error(void *user)
 {
     (void)user;

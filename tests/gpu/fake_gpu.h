@@ -67,6 +67,9 @@ void fake_gpu_kernel(fake_gpu *fake, const char *name, fake_kernel_fn *run, void
 // if the stream is being captured. Returns CUDA's error number.
 int fake_gpu_enqueue(fake_gpu *fake, void *stream, void (*run)(void *user), void *user);
 
+// The block of memory that an address lies in, [*from, *to); false: in none. `fake`: a fake_gpu.
+bool fake_gpu_block(void *fake, const void *at, const char **from, const char **to);
+
 // The thread's current device.
 int fake_gpu_current(void);
 

@@ -24,10 +24,11 @@
 
 dim3 host_thread_idx, host_block_idx, host_block_dim, host_grid_dim;
 unsigned host_lane;
+const char *host_stack;
 
 namespace {
 
-constexpr size_t STACK_BYTES = 128 * 1024, ARGS_MAX = 4096;
+constexpr size_t STACK_BYTES = HOST_STACK_BYTES, ARGS_MAX = 4096;
 constexpr unsigned WARP = 32, GROUP = 128, THREADS_MAX = 1024;
 
 // All that must arrive before any goes on; those that have returned no longer count. The last one
@@ -125,6 +126,7 @@ void resume(Fiber &f)
     const unsigned row = f.index / host_block_dim.x;
     host_thread_idx = {f.index % host_block_dim.x, row % host_block_dim.y, row / host_block_dim.y};
     host_lane = f.index % WARP;
+    host_stack = f.stack.get();
     if (_setjmp(machine.scheduler))
         return;
     if (f.started)
@@ -350,6 +352,7 @@ double host_cuda_run(const osp_gpu_kernel *kernel, const void *args, size_t args
     machine.args = copy;
     machine.call = caller_for(args_bytes);
     const Signals signals;
+    host_checks_launch();
     host_shared_launch(kernel->function, shared_bytes);
     unsigned turn = machine.launches++;
     machine.meetings = 0;

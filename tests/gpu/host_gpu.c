@@ -86,6 +86,7 @@ static void begin(void)
 {
     fake_gpu_init(&device);
     device.run_code = run;
+    host_cuda_memory(fake_gpu_block, &device);
     calls = device.calls;
     calls.alloc = alloc;
     calls.copy = copy;

@@ -288,15 +288,12 @@ int main(int argc, char **argv)
     osp_error err;
     osp_gpu_scope scope;
     size_t at_least = 1;
-    void *room;
     setvbuf(stdout, NULL, _IOLBF, 0);
     check(osp_context_init(&b.ctx, NULL, &err), &err);
     check(osp_gpus_open(&b.ctx, &err), &err);
     check(osp_gpu_get(&b.ctx, 0, &b.gpu, &err), &err);
     check(osp_gpu_enter(b.gpu, &scope, &err), &err);
     check(osp_gpu_stream_open(b.gpu, &b.stream, &err), &err);
-    check(osp_gpu_alloc(b.gpu, &room, OPS_ROOM, &err), &err);
-    b.room = room;
     for (int i = 1; i < argc; i++) {
         if (argv[i][0] != '-')
             walk(&b, argv[i], 0);
@@ -314,7 +311,6 @@ int main(int argc, char **argv)
             fatal("unknown option: see the head of ops_on_gpu.c");
     }
     summarise(&b);
-    osp_gpu_free(b.gpu, room);
     osp_gpu_stream_close(b.gpu, &b.stream);
     osp_gpu_leave(b.gpu, &scope);
     osp_gpus_close(&b.ctx);
