@@ -5,7 +5,7 @@
 
 #include "backends/backend.h"
 
-enum { OPERANDS = 64, MOST_NAMES = 80, GUARD = 0xA5, SHOWN = 60 };
+enum { OPERANDS = 64, MOST_NAMES = 80, MOST_TACTICS = 256, GUARD = 0xA5, SHOWN = 60 };
 
 typedef struct op_count {
     const char *name;
@@ -24,6 +24,9 @@ typedef struct bench {
     size_t kinds, ran, failed, shown, uninferred;
     size_t blind;  // comparisons that an unwritten destination would pass
     const char *only;
+    const osp_problem *problem;  // the one that is being launched
+    const osp_tactic *tactics[MOST_TACTICS];  // those that ran
+    size_t tactic_count;
     bool time;
 } bench;
 
@@ -49,6 +52,13 @@ void set_dense(osp_operand *o);
 // with the kernels compiled for the host (ops_host.c). done: all of it was given back.
 size_t ops_device(osp_context *ctx);
 bool ops_device_done(void);
+
+// ---- Which kernels ran (ops_kernels.c) -----------------------------------------------------------
+
+void ops_kernels_watch(bench *b);  // before the device is opened
+size_t ops_tactics_missing(const bench *b);
+// A line for each kernel: its name, and the smallest problem that launched it. Once, at the end.
+bool ops_kernels_write(const char *path);
 
 // ---- Running (ops_run.c) ------------------------------------------------------------------------
 
