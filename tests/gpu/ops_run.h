@@ -24,7 +24,7 @@ typedef struct bench {
     size_t kinds, ran, failed, shown, uninferred;
     size_t blind;  // comparisons that an unwritten destination would pass
     const char *only;
-    const osp_problem *problem;  // the one that is being launched
+    const osp_problem *problem;               // the one that is being launched
     const osp_tactic *tactics[MOST_TACTICS];  // those that ran
     size_t tactic_count;
     bool time;
