@@ -91,7 +91,7 @@ osp_status osp_graph_expose_choices(osp_graph *g, osp_error *err)
 
 // ---- Inputs -------------------------------------------------------------------------------------
 
-// Floats in [0, 1), as pixels are; integers 0 and 1, which are indices almost everywhere.
+// Floats in [0, 1), as pixels are, or bytes; other integers 0 and 1, indices almost everywhere.
 static void fill(osp_dtype dtype, void *data, size_t count, uint32_t seed)
 {
     const size_t size = osp_dtype_bytes(dtype);
@@ -99,9 +99,8 @@ static void fill(osp_dtype dtype, void *data, size_t count, uint32_t seed)
         seed = seed * 1664525u + 1013904223u;
         if (osp_dtype_is_float(dtype))
             osp_store_float(dtype, data, i, (float)(seed >> 8) * 0x1p-24f);
-        else  // pixels, or few and small integers
-            ((uint8_t *)data)[i * size] = (uint8_t)(dtype == OSP_DTYPE_UINT8 ? seed >> 24
-                                                                             : seed >> 31);
+        else
+            ((uint8_t *)data)[i * size] = (uint8_t)(seed >> (dtype == OSP_DTYPE_UINT8 ? 24 : 31));
     }
 }
 

@@ -1,14 +1,17 @@
 // Every tactic of the cuda backend against the reference kernels, one node at a time, on a GPU or, as
 // ops_on_host, on one in host memory (host_gpu.h):
 //
-//     ops_on_gpu [--problems FILE] [--time] [--only OPERATOR] [--at-least N] [DIR...]
+//     ops_on_gpu [--kernels FILE] [--problems FILE] [--time] [--only OPERATOR] [--at-least N]
+//         [--every-tactic] [DIR...]
 //
 // DIR: cases in the layout of ONNX's backend tests (scripts/test-data makes them); each node of each
 // is run by every tactic that takes it. FILE: problem texts, one a line, with made-up data. Both are
 // run as they are and with float32 turned into float16; cases also as slices, with rows that do not
 // start at multiples of 16 bytes, and channels last. Bytes beside a destination must stay as they
 // were, and a destination that nobody wrote must not pass. `worst` is the largest difference as a
-// share of what is allowed. --time: also the microseconds of each problem. Exit status 0: all that
+// share of what is allowed. --time: also the microseconds of each problem. --kernels: writes the names
+// of all kernels that ran, each with the smallest problem that launched it. --every-tactic: fail where one
+// of the backend's has run nothing. Exit status 0: all that
 // ran was right, and at least N ran. Thread rule: one thread.
 #include <dirent.h>
 #include <math.h>
@@ -288,8 +291,14 @@ int main(int argc, char **argv)
     osp_error err;
     osp_gpu_scope scope;
     size_t at_least = 1;
+    const char *kernels = NULL;
+    bool every = false;
     setvbuf(stdout, NULL, _IOLBF, 0);
     check(osp_context_init(&b.ctx, NULL, &err), &err);
+    if (argc > 2 && !strcmp(argv[1], "--kernels")) {
+        kernels = argv[2];
+        ops_kernels_watch(&b);
+    }
     check(osp_gpus_open(&b.ctx, &err), &err);
     check(osp_gpu_get(&b.ctx, 0, &b.gpu, &err), &err);
     check(osp_gpu_enter(b.gpu, &scope, &err), &err);
@@ -299,10 +308,14 @@ int main(int argc, char **argv)
             walk(&b, argv[i], 0);
         else if (!strcmp(argv[i], "--time"))
             b.time = true;
+        else if (!strcmp(argv[i], "--every-tactic"))
+            every = true;
         else if (i + 1 == argc)
             fatal("an option lacks its value");
         else if (!strcmp(argv[i], "--problems"))
             run_problems(&b, argv[++i]);
+        else if (!strcmp(argv[i], "--kernels") && i == 1)
+            i++;
         else if (!strcmp(argv[i], "--only"))
             b.only = argv[++i];
         else if (!strcmp(argv[i], "--at-least"))
@@ -311,9 +324,12 @@ int main(int argc, char **argv)
             fatal("unknown option: see the head of ops_on_gpu.c");
     }
     summarise(&b);
+    const size_t missing = every ? ops_tactics_missing(&b) : 0;
+    if (kernels && !ops_kernels_write(kernels))
+        fatal("the names of the kernels cannot be written");
     osp_gpu_stream_close(b.gpu, &b.stream);
     osp_gpu_leave(b.gpu, &scope);
     osp_gpus_close(&b.ctx);
     osp_context_free(&b.ctx);
-    return b.failed || b.ran < at_least;
+    return b.failed || missing || b.ran < at_least;
 }

@@ -294,12 +294,24 @@ static void report(bench *b, const test *t, const osp_tactic *tactic, const osp_
         printf("FAIL %s: %s: %s\n    %s\n", tactic->name, t->name, why, text);
 }
 
+static void note_tactic(bench *b, const osp_tactic *tactic)
+{
+    for (size_t i = 0; i < b->tactic_count; i++)
+        if (b->tactics[i] == tactic)
+            return;
+    if (b->tactic_count == MOST_TACTICS)
+        fatal("more tactics than there is room for");
+    b->tactics[b->tactic_count++] = tactic;
+}
+
 static void run_tactic(bench *b, const test *t, const osp_tactic *tactic, const osp_problem *p,
                        bool odd)
 {
     placed at;
     osp_error err;
     char why[512] = "";
+    b->problem = p;
+    note_tactic(b, tactic);
     place(b, t, &at, odd);
     for (int32_t i = 0; i < t->dst_count; i++)
         if (at.dst[i])

@@ -5,7 +5,14 @@
 
 #include "backends/backend.h"
 
-enum { OPERANDS = 64, MOST_NAMES = 80, MOST_BLOCKS = 2 * OPERANDS + 2, GUARD = 0xA5, SHOWN = 60 };
+enum {
+    OPERANDS = 64,
+    MOST_NAMES = 80,
+    MOST_TACTICS = 256,
+    MOST_BLOCKS = 2 * OPERANDS + 2,
+    GUARD = 0xA5,
+    SHOWN = 60
+};
 
 typedef struct op_count {
     const char *name;
@@ -26,6 +33,9 @@ typedef struct bench {
     size_t kinds, ran, failed, shown, uninferred;
     size_t blind;  // comparisons that an unwritten destination would pass
     const char *only;
+    const osp_problem *problem;               // the one that is being launched
+    const osp_tactic *tactics[MOST_TACTICS];  // those that ran
+    size_t tactic_count;
     bool time;
 } bench;
 
@@ -46,6 +56,13 @@ void *take(size_t bytes);  // zeroed; fatal where there is no memory
 void check(osp_status status, const osp_error *err);
 size_t count_of(const osp_operand *o);
 void set_dense(osp_operand *o);
+
+// ---- Which kernels ran (ops_kernels.c) -----------------------------------------------------------
+
+void ops_kernels_watch(bench *b);  // before the device is opened
+size_t ops_tactics_missing(const bench *b);
+// A line for each kernel: its name, and the smallest problem that launched it. Once, at the end.
+bool ops_kernels_write(const char *path);
 
 // ---- Running (ops_run.c) ------------------------------------------------------------------------
 

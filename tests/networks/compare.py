@@ -21,7 +21,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench"))
 from osprey_ctypes import OspreyError, Session  # noqa: E402
 
 LIMITS = {"fp32": (0.99999, 1e-3), "fp16": (0.9995, 5e-2), "bf16": (0.99, 5e-1)}
-MATCHES = {"fp32": (0.99, 1e-3), "fp16": (0.9, 2e-2), "bf16": (0.9, 5e-2)}  # overlap, score
+MATCH_IOU, MATCH_SCORE, MATCH_CORNER = 0.99, 1e-3, 0.01     # of rows, in FP32
+LARGEST_STRIDE = 32
 
 
 def similarity(ours, theirs):
@@ -31,10 +32,10 @@ def similarity(ours, theirs):
     return cosine, np.abs(a - b).max() / max(b.max() - b.min(), 1e-30)
 
 
-def iou(box, boxes):
+def iou(box, boxes, corner):
     """Networks that nobody trained write boxes with x2 < x1 too: corners are sorted first. Boxes
-    whose corners all agree to 0.01 pixels are the same even where they have no area."""
-    same = np.abs(box[:4] - boxes[:, :4]).max(1) <= 0.01
+    whose corners all agree to `corner` pixels are the same even where they have no area."""
+    same = np.abs(box[:4] - boxes[:, :4]).max(1) <= corner
     box = np.concatenate([np.minimum(box[:2], box[2:4]), np.maximum(box[:2], box[2:4])])
     boxes = np.concatenate([np.minimum(boxes[:, :2], boxes[:, 2:4]),
                             np.maximum(boxes[:, :2], boxes[:, 2:4])], axis=1)
@@ -53,6 +54,19 @@ def corners(rows, size):
     return rows
 
 
+def room(ours, theirs, precision, size):
+    """(score, corner in pixels): by how much rows may differ. In FP32 fixed; in others as much as what
+    the rows are made of does, whose cosines and largest errors have limits of their own."""
+    if precision == "fp32":
+        return MATCH_SCORE, MATCH_CORNER
+    def most(name):
+        return float(np.abs(ours[name].astype(np.float64) - theirs[name]).max())
+    score = most("part_logits") / 4     # a sigmoid is nowhere steeper
+    if "part_boxes" in theirs:
+        return max(score, MATCH_SCORE), max(1.5 * most("part_boxes") * max(size), MATCH_CORNER)
+    return max(score, MATCH_SCORE), max(most("part_distances") * LARGEST_STRIDE, MATCH_CORNER)
+
+
 def unmatched_rows(ours, theirs, size, match):
     """Rows of one image without a partner on the other side: of its class, and near it by `match`. Rows
     whose score is within that of the last one's are left out: which made it is a matter of rounding.
@@ -62,9 +76,9 @@ def unmatched_rows(ours, theirs, size, match):
     missing = 0
     for these, those in ((theirs, ours), (ours, theirs)):
         last = min(these[:, 4].min(), those[:, 4].min())
-        for row in these[these[:, 4] > last + match[1]]:
-            near = np.abs(those[:, 4] - row[4]) <= match[1]
-            partner = near & (those[:, 5] == row[5]) & (iou(row, those) >= match[0])
+        for row in these[these[:, 4] > last + match[0]]:
+            near = np.abs(those[:, 4] - row[4]) <= match[0]
+            partner = near & (those[:, 5] == row[5]) & (iou(row, those, match[1]) >= MATCH_IOU)
             missing += not partner.any()
     return missing
 
@@ -75,8 +89,9 @@ def by_query(values, queries):
     return np.take_along_axis(values, order[..., None], axis=1)
 
 
-def compare_case(session, folder, limits, match):
+def compare_case(session, folder, precision):
     """[(part, verdict, text)] of one case."""
+    limits = LIMITS[precision]
     names = session.output_names()
     batch = np.load(folder / "input.npy")
     ours = dict(zip(names, session.run(batch, len(names))))
@@ -96,8 +111,10 @@ def compare_case(session, folder, limits, match):
     for name, value in theirs.items():
         if value.ndim == 3 and value.shape[1:] == (300, 6):
             size = batch.shape[2:] if "part_boxes" in theirs else None
+            match = room(ours, theirs, precision, batch.shape[2:])
             missing = sum(unmatched_rows(x, y, size, match) for x, y in zip(ours[name], value))
-            rows.append((name, missing == 0, f"{missing} rows unmatched"))
+            rows.append((name, missing == 0, f"{missing} rows unmatched, within {match[0]:.1e} of "
+                         f"score and {match[1]:.2f} pixels"))
             continue
         if ours[name].shape != value.shape:
             rows.append((name, False, f"shape {ours[name].shape}, not {value.shape}"))
@@ -120,7 +137,7 @@ def compare(name, args, results):
                           batches=(1,) if batch == "1" else (1, 4))
         variant = 0 if batch == "1" else 1
         by_ref = sorted({f"{s[1]} ({s[3]})" for s in session.steps(variant) if s[2] == "ref"})
-        rows = compare_case(session, folder, LIMITS[args.precision], MATCHES[args.precision])
+        rows = compare_case(session, folder, args.precision)
         if args.backend != "reference":
             rows.append(("steps", not by_ref,
                          f"{len(session.steps(variant))} steps, by ref: {'; '.join(by_ref) or 0}"))
