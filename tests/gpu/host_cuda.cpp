@@ -260,8 +260,14 @@ HostCopies &host_copies()
     return machine.current->copies;
 }
 
-void host_block_barrier()
+unsigned host_thread()
 {
+    return machine.current->index;
+}
+
+void host_block_together(host_work *work)
+{
+    machine.block.work = work;
     wait_at(machine.block);
 }
 
@@ -350,6 +356,7 @@ double host_cuda_run(const osp_gpu_kernel *kernel, const void *args, size_t args
             for (unsigned x = 0; x < all.x; x++, turn++) {
                 host_block_idx = {x, y, z};
                 host_shared_block();
+                host_races_block();
                 run_block(threads, turn % 2);
                 host_shared_block_end();
             }
