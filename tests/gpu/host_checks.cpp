@@ -26,7 +26,7 @@ unsigned next_kept;
 
 void find(const char *at, size_t bytes, bool write)
 {
-    if (host_shared_has(at, bytes) || (at >= __executable_start && at + bytes <= _end) || !find_block)
+    if ((at >= __executable_start && at + bytes <= _end) || !find_block)
         return;
     Block b = {};
     if (!find_block(find_user, at, &b.from, &b.to))
@@ -46,7 +46,10 @@ void touch(const void *address, size_t bytes, bool write)
     for (const Block &b : kept)
         if (at >= b.from && at + bytes <= b.to)
             return;
-    find(at, bytes, write);
+    if (host_shared_has(at, bytes))
+        host_race(at, bytes, host_thread(), write);
+    else
+        find(at, bytes, write);
 }
 
 // The head of what the compiler says about a place in the source.
@@ -60,6 +63,12 @@ struct Place {
 void host_checks_launch()
 {
     memset(kept, 0, sizeof kept);
+}
+
+void host_atomic_touch(const void *address, size_t bytes)
+{
+    if (!host_shared_has(address, bytes))
+        touch(address, bytes, true);
 }
 
 void host_check_touch(const void *address, size_t bytes, bool write)

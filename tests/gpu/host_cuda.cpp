@@ -271,8 +271,14 @@ void host_grid_wait()
     machine.current->grid_waits++;
 }
 
-void host_block_barrier()
+unsigned host_thread()
 {
+    return machine.current->index;
+}
+
+void host_block_together(host_work *work)
+{
+    machine.block.work = work;
     wait_at(machine.block);
 }
 
@@ -361,6 +367,7 @@ double host_cuda_run(const osp_gpu_kernel *kernel, const void *args, size_t args
             for (unsigned x = 0; x < all.x; x++, turn++) {
                 host_block_idx = {x, y, z};
                 host_shared_block();
+                host_races_block();
                 run_block(threads, turn % 2);
                 host_shared_block_end();
             }
