@@ -22,11 +22,21 @@ struct HostCopies {
 
 HostCopies &host_copies();  // of the thread that runs
 
+// The stack of the thread that runs.
+extern const char *host_stack;
+constexpr size_t HOST_STACK_BYTES = 128 * 1024;
+
+// host_checks.cpp: before a launch; and what the compiler asks before an access to memory.
+void host_checks_launch();
+void host_check_touch(const void *address, size_t bytes, bool write);
+
 // Shared memory of a launch, and before and after each of its blocks (host_shared.cpp).
 void host_shared_launch(const void *kernel, uint32_t dynamic_bytes);
 void host_shared_block();
 void host_shared_block_end();
 void host_shared_launch_end();
+// Whether so many bytes lie in shared memory. Ends the program where they lie beside it.
+bool host_shared_has(const void *address, size_t bytes);
 // Where an address that was touched in vain lies: a word for the message.
 const char *host_shared_where(const void *address);
 

@@ -104,6 +104,19 @@ void host_shared_launch_end()
     find_touched();
 }
 
+bool host_shared_has(const void *address, size_t bytes)
+{
+    const char *at = (const char *)address;
+    if (at >= __start_host_shared && at + bytes <= __stop_host_shared)
+        return true;
+    if (at < room || at >= room + sizeof room)
+        return false;
+    if (at < dynamic || at + bytes > dynamic + dynamic_size)
+        host_die("bytes %td to %td of %u of its dynamic shared memory are touched", at - dynamic,
+                 at - dynamic + (std::ptrdiff_t)bytes, dynamic_size);
+    return true;
+}
+
 const char *host_shared_where(const void *address)
 {
     const char *at = (const char *)address;
@@ -146,6 +159,8 @@ void host_copy_async(uint32_t to, const void *from, uint32_t bytes, bool valid)
 {
     if ((uintptr_t)from % bytes)
         host_die("an address in global memory is not aligned to %u bytes", bytes);
+    if (valid)
+        host_check_touch(from, bytes, false);
     void *const at = host_shared_at(to, bytes, bytes);
     memset(at, NAN_BYTE, bytes);
     host_copies().pending.push_back({at, from, bytes, valid});

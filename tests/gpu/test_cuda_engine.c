@@ -1,4 +1,4 @@
-// Engines of the cuda backend on the emulated device: compared with FP32 when they are built, what a
+// Engines of the cuda backend on the GPU in host memory: compared with FP32 when they are built, what a
 // device that is full or lost makes of that, and that builds with one timing cache are the same.
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-#include "emulated.h"
 #include "engine/runtime.h"
+#include "host_gpu.h"
 #include "onnx/write.h"
 #include "ops/op.h"
 
@@ -37,7 +37,7 @@ static int set_up(void **state)
     fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
     const osp_options options = {.logger = {keep_log, f, OSP_LOG_INFO}, .threads = 1};
-    assert_int_equal(emulated_open(&f->runtime, &options, NULL), OSP_OK);
+    assert_int_equal(osp_runtime_open(&f->runtime, &options, NULL), OSP_OK);
     *state = f;
     return 0;
 }
@@ -45,7 +45,9 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     fixture *f = *state;
-    assert_true(emulated_close(&f->runtime));
+    osp_runtime_close(&f->runtime);
+    assert_int_equal(host_gpu()->used_bytes, 0);
+    host_gpu()->memory_bytes = (size_t)8 << 30;
     free(f);
     return 0;
 }
@@ -80,11 +82,11 @@ static void fp16_is_compared(void **state)
     osp_engine_info info;
     const char *name;
     double of_range;
-    const size_t before = emulated_device()->used_bytes;
+    const size_t before = host_gpu()->used_bytes;
     osp_engine *fp32 = must_build(f, TINY, (osp_engine_options){.precision = OSP_PRECISION_FP32});
     osp_engine_get_info(fp32, &info);
     assert_null(info.difference_output);
-    const size_t weights = emulated_device()->used_bytes - before;
+    const size_t weights = host_gpu()->used_bytes - before;
     osp_engine *engine = must_build(f, TINY, (osp_engine_options){.batches = {1, 2}});
     osp_engine_get_info(engine, &info);
     assert_int_equal(info.precision, OSP_PRECISION_FP16);
@@ -93,10 +95,10 @@ static void fp16_is_compared(void **state)
     assert_int_equal(osp_engine_difference(engine, 0, &name, &of_range), OSP_OK);
     assert_true(of_range == info.difference);
     assert_int_equal(osp_engine_difference(engine, 1, &name, &of_range), OSP_ERROR_ARGUMENT);
-    assert_true(emulated_device()->used_bytes - before < 3 * weights);
+    assert_true(host_gpu()->used_bytes - before < 3 * weights);
     osp_engine_close(&engine);
     osp_engine_close(&fp32);
-    assert_int_equal(emulated_device()->used_bytes, before);
+    assert_int_equal(host_gpu()->used_bytes, before);
 }
 
 static void a_tolerance_refuses(void **state)
@@ -112,7 +114,7 @@ static void a_tolerance_refuses(void **state)
     assert_int_equal(build(f, &engine, TINY, (osp_engine_options){.tolerance = 0.05f}, &err),
                      OSP_OK);
     osp_engine_close(&engine);
-    assert_int_equal(emulated_device()->used_bytes, 0);
+    assert_int_equal(host_gpu()->used_bytes, 0);
 }
 
 // AUTO does not go on to the CPU because of a tolerance: it would hide what was found.
@@ -194,7 +196,7 @@ static void a_full_device(void **state)
             osp_engine *engine;
             osp_error err;
             f->log[0] = 0;
-            emulated_device()->memory_bytes = limit;
+            host_gpu()->memory_bytes = limit;
             const osp_status status = build(
                 f, &engine, TINY, (osp_engine_options){.tolerance = asked ? 0.05f : 0}, &err);
             if (status) {
@@ -210,7 +212,7 @@ static void a_full_device(void **state)
                 compared += !warned;
             }
             osp_engine_close(&engine);
-            assert_int_equal(emulated_device()->used_bytes, 0);
+            assert_int_equal(host_gpu()->used_bytes, 0);
         }
         assert_true(failed && compared && (told > 0) == (asked == 0));
     }

@@ -40,6 +40,7 @@ extern unsigned host_lane;  // number of the thread in its warp
 [[noreturn]] void host_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 void host_block_barrier();
+void host_give_way();  // lets others on: for a thread that waits by looking again and again
 
 // All lanes of a warp (or the four warps of a group) come here with the same `work`; the last one
 // does it for all of them. lanes[i]: what lane i brought, NULL where it has returned.
