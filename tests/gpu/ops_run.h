@@ -8,8 +8,8 @@
 enum {
     OPERANDS = 64,
     MOST_NAMES = 80,
-    MOST_TACTICS = 256,
     MOST_BLOCKS = 2 * OPERANDS + 2,
+    MOST_TACTICS = 256,
     GUARD = 0xA5,
     SHOWN = 60
 };

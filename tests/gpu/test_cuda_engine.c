@@ -1,4 +1,4 @@
-// Engines of the cuda backend on the emulated device: compared with FP32 when they are built, what a
+// Engines of the cuda backend on the GPU in host memory: compared with FP32 when they are built, what a
 // device that is full or lost makes of that, and that builds with one timing cache are the same.
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-#include "host_gpu.h"
 #include "engine/runtime.h"
+#include "host_gpu.h"
 #include "onnx/write.h"
 #include "ops/op.h"
 
@@ -47,6 +47,8 @@ static int tear_down(void **state)
     fixture *f = *state;
     osp_runtime_close(&f->runtime);
     assert_int_equal(host_gpu()->live, 0);
+    assert_int_equal(host_gpu()->used_bytes, 0);
+    host_gpu()->memory_bytes = (size_t)8 << 30;
     free(f);
     return 0;
 }

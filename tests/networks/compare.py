@@ -20,7 +20,9 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench"))
 from osprey_ctypes import OspreyError, Session  # noqa: E402
 
-LIMITS = {"fp32": (0.99999, 1e-3), "fp16": (0.9995, 5e-2), "bf16": (0.99, 5e-1)}
+# Cosine, and error relative to the range. Plain FP16 arithmetic, each result rounded once, has an error
+# of 0.083 in the box distances of yolo11n: one bin of a network that nobody trained.
+LIMITS = {"fp32": (0.99999, 1e-3), "fp16": (0.9995, 1.5e-1), "bf16": (0.99, 5e-1)}
 MATCH_IOU, MATCH_SCORE, MATCH_CORNER = 0.99, 1e-3, 0.01     # of rows, in FP32
 LARGEST_STRIDE = 32
 

@@ -346,6 +346,30 @@ static void auto_passes_over_old_devices(void **state)
     osp_model_close(&model);
 }
 
+// Another engine takes minutes: FP32 is built, for one image, only where a tolerance asks for it.
+static void tolerance_asks_for_fp32(void **state)
+{
+    fixture *f = *state;
+    osp_engine_info info;
+    osp_engine *engine = build_tiny(f, NULL);
+    osp_engine_get_info(engine, &info);
+    assert_null(info.difference_output);
+    assert_int_equal(f->standin->builds, 1);
+    osp_engine_close(&engine);
+    engine = build_tiny(f, &(osp_engine_options){.tolerance = 0.01f});
+    osp_engine_get_info(engine, &info);
+    assert_int_equal(info.precision, OSP_PRECISION_FP16);
+    assert_string_equal(info.difference_output, "output0");
+    assert_true(info.difference == 0);  // the stand-in knows no types
+    assert_int_equal(f->standin->builds, 3);
+    assert_int_equal(f->standin->level, 1);
+    osp_engine_close(&engine);
+    engine = build_tiny(f,
+                        &(osp_engine_options){.tolerance = 0.01f, .precision = OSP_PRECISION_FP32});
+    assert_int_equal(f->standin->builds, 4);
+    osp_engine_close(&engine);
+}
+
 // ---- Models that a backend cannot run -----------------------------------------------------------
 
 // "images" -> MaxPool -> "output0". Its stride is too large for the cuda backend.
@@ -493,6 +517,7 @@ int main(int argc, char **argv)
         TEST(without_a_gpu),
         TEST(builds),
         TEST(auto_passes_over_old_devices),
+        TEST(tolerance_asks_for_fp32),
         TEST(auto_goes_on_from_nodes_it_cannot_run),
         TEST(auto_stops_at_other_errors),
         TEST(cache_keeps_what_was_chosen),
