@@ -8,7 +8,6 @@ between device events around a run, with the next run queued already, so that no
 them; inputs and outputs stay on the device. On a CPU (tests only) they are wall-clock times.
 """
 
-import ctypes
 import json
 import os
 import pathlib
@@ -173,22 +172,17 @@ class TensorRT(Torch):
 
     def __init__(self, options):
         super().__init__(options)
-        libs = pathlib.Path(options["libs"])
-        library = libs / "libnvinfer.so.10"
-        self.trt = None
+        self.trt, self.why = None, "it needs a GPU"
         if not self.cuda:
-            self.why = "it needs a GPU"
-        elif not library.exists():
-            self.why = f"no {library.name} in {libs}"
-        else:
-            ctypes.CDLL(str(library.resolve()), mode=ctypes.RTLD_GLOBAL)
-            try:
-                import tensorrt_bindings
-                self.trt = tensorrt_bindings
-                self.logger = self.trt.Logger(self.trt.Logger.ERROR)
-                self.runtime = self.trt.Runtime(self.logger)
-            except ImportError as error:
-                self.why = str(error)
+            return
+        from tensorrt_plan import load_bindings
+        try:
+            self.trt = load_bindings(options["libs"])
+        except (OSError, ImportError) as error:     # a library or the bindings are not here
+            self.why = str(error)
+            return
+        self.logger = self.trt.Logger(self.trt.Logger.ERROR)
+        self.runtime = self.trt.Runtime(self.logger)
 
     def load(self, what):
         torch = self.torch
