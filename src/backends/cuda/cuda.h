@@ -80,7 +80,8 @@ enum { OSP_CUDA_SHARED_BYTES = 227 * 1024 };
 
 // ---- Tactics, by family -------------------------------------------------------------------------
 
-extern const osp_tactic osp_cuda_conv_mma[9], osp_cuda_conv_direct[9], osp_cuda_conv_wgmma[9];
+extern const osp_tactic osp_cuda_conv_mma[9], osp_cuda_conv_direct[9], osp_cuda_conv_wgmma[9],
+    osp_cuda_conv_halo[9];
 extern const osp_tactic osp_cuda_conv_stem, osp_cuda_conv_depthwise;
 
 #endif
