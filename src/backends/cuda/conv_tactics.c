@@ -251,7 +251,8 @@ static const char *refuse_halo(const osp_problem *p, const osp_conv_halo *k)
     const osp_window *h = c.attrs->window, *w = c.attrs->window + 1;
     if (h->size != 3 || w->size != 3 || h->stride != 1 || w->stride != 1)
         return "not 3x3 of stride 1";
-    return c.src->shape.dims[1] < OSP_CONV_WGMMA_BK / 2 ? "less than half a tile of channels" : NULL;
+    return c.src->shape.dims[1] < OSP_CONV_WGMMA_BK / 2 ? "less than half a tile of channels"
+                                                        : NULL;
 }
 
 // Only Hopper has these instructions; code for sm_90a runs on nothing else.
@@ -292,7 +293,8 @@ static osp_status prepare_halo(const osp_problem *p, osp_context *ctx, const osp
     conv *s;
     OSP_TRY(prepare_warpgroups(p, ctx, &k->kernel, k->bn, &s, sizes, err));
     const osp_conv_args *a = &s->args;
-    const int64_t tiles = up(a->oh, k->th) / k->th * (up(a->ow, OSP_CONV_HALO_TW) / OSP_CONV_HALO_TW);
+    const int64_t tiles = up(a->oh, k->th) / k->th *
+                          (up(a->ow, OSP_CONV_HALO_TW) / OSP_CONV_HALO_TW);
     s->shape = (osp_gpu_shape){.grid = {(uint32_t)(s->rows / k->bn * tiles * a->n)},
                                .block = {(uint32_t)k->threads},
                                .shared_bytes = (uint32_t)k->shared_bytes};

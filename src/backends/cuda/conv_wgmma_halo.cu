@@ -28,6 +28,10 @@ template <int TH, int BN, int STAGES> struct HaloTile {
     static_assert(STEP % 8 == 0 && B_BYTES % 1024 == 0, "a thread's rows share their swizzle");
 };
 
+template <int N> struct Depth {
+    static constexpr int value = N;
+};
+
 // The first of a block's pixels in the result.
 struct Corner {
     int n, y, x;
@@ -129,7 +133,8 @@ __global__ void __launch_bounds__(TH == 8 ? 128 : 256, BLOCKS)
     const uint64_t pixels = osp::wgmma_rows(base + group * MT * 8 * LINE * BK * 2, LINE * BK * 2);
     const uint64_t weights = osp::wgmma_operand(base + T::B_AT);
     int stage = 0;
-    for (int channel = 0; channel < p.ic; channel += BK) {
+    // All taps of the channels from one on, `Depth::value` times 16 of them.
+    auto multiply_taps = [&](int channel, auto depth) {
         const uint64_t half = channel / BK % 2 * (T::A_BYTES >> 4);
 #pragma unroll
         for (int tap = 0; tap < TAPS; tap++) {
@@ -140,7 +145,7 @@ __global__ void __launch_bounds__(TH == 8 ? 128 : 256, BLOCKS)
             __syncthreads();
             osp::wgmma_begin();
 #pragma unroll
-            for (int k = 0; k < BK / 16; k++)
+            for (int k = 0; k < decltype(depth)::value; k++)
 #pragma unroll
                 for (int m = 0; m < MT; m++)
                     osp::wgmma<BN>(sums[m], view + ((m * 8 * LINE * BK * 2 + k * 32) >> 4),
@@ -156,8 +161,17 @@ __global__ void __launch_bounds__(TH == 8 ? 128 : 256, BLOCKS)
             osp::wgmma_wait<1>();
             stage = stage + 1 == STAGES ? 0 : stage + 1;
         }
-    }
+    };
+    // At most 32 channels at the end (as of 96) are half a tile. The wait before them is for the
+    // assembler, which keeps products apart that may or may not be under way.
+    const int rest = p.ic % BK, end = rest && rest <= BK / 2 ? p.ic - rest : p.ic;
+    for (int channel = 0; channel < end; channel += BK)
+        multiply_taps(channel, Depth<BK / 16>());
     osp::wgmma_wait<0>();
+    if (end < p.ic) {
+        multiply_taps(end, Depth<BK / 32>());
+        osp::wgmma_wait<0>();
+    }
 #pragma unroll
     for (int m = 0; m < MT; m++)
         osp::wgmma_settle(sums[m]);
