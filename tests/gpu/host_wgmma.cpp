@@ -52,7 +52,7 @@ Thread &self()
 }
 
 // Rows of 16 halves, 128-byte swizzle: bits 4 to 6 of an address are turned by its bits 7 to 9.
-void read_operand(uint64_t descriptor, int rows, uint16_t *out)
+void read_operand(uint64_t descriptor, int rows, bool first, uint16_t *out)
 {
     const uint32_t start = (uint32_t)(descriptor & 0x3FFF) << 4;
     const uint32_t step = (uint32_t)(descriptor >> 32 & 0x3FFF) << 4;  // between groups of 8 rows
@@ -63,15 +63,19 @@ void read_operand(uint64_t descriptor, int rows, uint16_t *out)
         for (uint32_t half = 0; half < K; half += 8) {
             uint32_t at = start + (uint32_t)(r / 8) * step + (uint32_t)(r % 8) * 128 + half * 2;
             at ^= (at >> 7 & 7) << 4;
-            memcpy(out + r * K + half, host_shared_at(at, 16, 16), 16);
+            const void *const from = host_shared_at(at, 16, 16);
+            if (first)
+                host_race(from, 16, host_thread(), false);
+            memcpy(out + r * K + half, from, 16);
         }
 }
 
-std::vector<uint16_t> read_operands(const Done &d)
+// `first`: when they are issued, which is when others must not have written them since a barrier.
+std::vector<uint16_t> read_operands(const Done &d, bool first)
 {
     std::vector<uint16_t> out((size_t)(M + d.n) * K);
-    read_operand(d.a, M, out.data());
-    read_operand(d.b, d.n, out.data() + M * K);
+    read_operand(d.a, M, first, out.data());
+    read_operand(d.b, d.n, first, out.data() + M * K);
     return out;
 }
 
@@ -101,7 +105,7 @@ void multiply_all(void *const *lanes)
     d->n = first->n;
     d->a = first->a;
     d->b = first->b;
-    d->operands = read_operands(*d);
+    d->operands = read_operands(*d, true);
     std::vector<float> values(d->operands.size());
     for (size_t i = 0; i < values.size(); i++)
         values[i] = osp_half_to_float(d->operands[i]);
@@ -142,7 +146,7 @@ void finish_all(void *const *lanes)
         const size_t count = first->thread->groups.front();
         for (size_t p = 0; p < count; p++) {
             const Done &d = *first->thread->pending[p].done;
-            if (read_operands(d) != d.operands)
+            if (read_operands(d, false) != d.operands)
                 host_die("operands of a product were written before it was waited for");
         }
         for (int i = 0; i < LANES; i++) {

@@ -234,23 +234,44 @@ static osp_status prepare_mma(const osp_problem *p, osp_context *ctx, const osp_
     return OSP_OK;
 }
 
+// What both families of wgmma refuse.
+static const char *refuse_warpgroups(const osp_problem *p, const osp_gpu_kernel *kernel, int64_t bn,
+                                     osp_conv_problem *c)
+{
+    const char *why = refuse_channels_last(p, c);
+    if (why)
+        return why;
+    if (!kernel->function)
+        return "this build has no code for sm_90a";
+    if (c->attrs->group != 1)
+        return "grouped";
+    return bn >= 2 * c->dst->shape.dims[1] ? "a tile for more channels" : NULL;
+}
+
 static const char *refuse_wgmma(const osp_problem *p, const osp_conv_wgmma *k)
 {
     osp_conv_problem c;
-    const char *why = refuse_channels_last(p, &c);
+    const char *why = refuse_warpgroups(p, &k->kernel, k->bn, &c);
     if (why)
         return why;
     const int64_t taps = c.attrs->window[0].size * c.attrs->window[1].size;
-    const int64_t oc = c.dst->shape.dims[1], depth = taps * c.src->shape.dims[1];
-    if (!k->kernel.function)
-        return "this build has no code for sm_90a";
-    if (c.attrs->group != 1)
-        return "grouped";
     if (taps > OSP_CONV_MAX_TAPS)
         return "the window has too many taps";
-    if (k->bn >= 2 * oc)
-        return "a tile for more channels";
-    return depth < OSP_CONV_WGMMA_BK / 2 ? "less than half a tile of depth" : NULL;
+    return taps * c.src->shape.dims[1] < OSP_CONV_WGMMA_BK / 2 ? "less than half a tile of depth"
+                                                               : NULL;
+}
+
+static const char *refuse_halo(const osp_problem *p, const osp_conv_halo *k)
+{
+    osp_conv_problem c;
+    const char *why = refuse_warpgroups(p, &k->kernel, k->bn, &c);
+    if (why)
+        return why;
+    const osp_window *h = c.attrs->window, *w = c.attrs->window + 1;
+    if (h->size != 3 || w->size != 3 || h->stride != 1 || w->stride != 1)
+        return "not 3x3 of stride 1";
+    return c.src->shape.dims[1] < OSP_CONV_WGMMA_BK / 2 ? "less than half a tile of channels"
+                                                        : NULL;
 }
 
 // Only Hopper has these instructions; code for sm_90a runs on nothing else.
@@ -259,21 +280,43 @@ static const char *refuse_device_wgmma(const osp_device_info *device)
     return device->cc_major == 9 && device->cc_minor == 0 ? NULL : "not of compute capability 9.0";
 }
 
+static osp_status prepare_warpgroups(const osp_problem *p, osp_context *ctx,
+                                     const osp_gpu_kernel *kernel, int64_t bn, conv **out,
+                                     osp_tactic_sizes *sizes, osp_error *err)
+{
+    osp_conv_problem c;
+    OSP_TRY(make(p, ctx, out, &c, err));
+    osp_conv_args *a = &(*out)->args;
+    a->k_chunks = (int32_t)up((int64_t)a->kh * a->kw * a->ic / CHUNK, OSP_CONV_WGMMA_BK / CHUNK);
+    size_rows(*out, up(a->oc, bn), sizes);
+    (*out)->kernel = kernel;
+    return OSP_OK;
+}
+
 static osp_status prepare_wgmma(const osp_problem *p, osp_context *ctx, const osp_conv_wgmma *k,
                                 void **state, osp_tactic_sizes *sizes, osp_error *err)
 {
-    enum { BK = OSP_CONV_WGMMA_BK };
     conv *s;
-    osp_conv_problem c;
-    OSP_TRY(make(p, ctx, &s, &c, err));
-    osp_conv_args *a = &s->args;
-    a->k_chunks = (int32_t)up((int64_t)a->kh * a->kw * a->ic / CHUNK, BK / CHUNK);
-    size_rows(s, up(a->oc, k->bn), sizes);
-    s->kernel = &k->kernel;
+    OSP_TRY(prepare_warpgroups(p, ctx, &k->kernel, k->bn, &s, sizes, err));
     s->shape = (osp_gpu_shape){
-        .grid = {(uint32_t)(s->rows / k->bn * ((a->pixels + k->bm - 1) / k->bm))},
+        .grid = {(uint32_t)(s->rows / k->bn * (up(s->args.pixels, k->bm) / k->bm))},
         .block = {(uint32_t)k->threads},
-        .shared_bytes = (uint32_t)(k->stages * (k->bm + k->bn) * BK * 2)};
+        .shared_bytes = (uint32_t)(k->stages * (k->bm + k->bn) * OSP_CONV_WGMMA_BK * 2)};
+    *state = s;
+    return OSP_OK;
+}
+
+static osp_status prepare_halo(const osp_problem *p, osp_context *ctx, const osp_conv_halo *k,
+                               void **state, osp_tactic_sizes *sizes, osp_error *err)
+{
+    conv *s;
+    OSP_TRY(prepare_warpgroups(p, ctx, &k->kernel, k->bn, &s, sizes, err));
+    const osp_conv_args *a = &s->args;
+    const int64_t tiles = up(a->oh, k->th) / k->th *
+                          (up(a->ow, OSP_CONV_HALO_TW) / OSP_CONV_HALO_TW);
+    s->shape = (osp_gpu_shape){.grid = {(uint32_t)(s->rows / k->bn * tiles * a->n)},
+                               .block = {(uint32_t)k->threads},
+                               .shared_bytes = (uint32_t)k->shared_bytes};
     *state = s;
     return OSP_OK;
 }
@@ -336,9 +379,11 @@ static osp_status prepare_direct(const osp_problem *p, osp_context *ctx, const o
 #define WRAP_MMA_(CONFIG) WRAP(mma, CONFIG)
 #define WRAP_DIRECT_(CONFIG) WRAP(direct, CONFIG)
 #define WRAP_WGMMA_(CONFIG) WRAP(wgmma, CONFIG)
+#define WRAP_HALO_(CONFIG) WRAP(halo, CONFIG)
 #define WRAP_MMA(CONFIG) WRAP_MMA_(CONFIG)
 #define WRAP_DIRECT(CONFIG) WRAP_DIRECT_(CONFIG)
 #define WRAP_WGMMA(CONFIG) WRAP_WGMMA_(CONFIG)
+#define WRAP_HALO(CONFIG) WRAP_HALO_(CONFIG)
 #define X(...) WRAP_MMA(OSP_CONV_MMA_NAME(__VA_ARGS__))
 OSP_CONV_MMA_ROWS(X)
 #undef X
@@ -347,6 +392,9 @@ OSP_CONV_DIRECT_ROWS(X)
 #undef X
 #define X(...) WRAP_WGMMA(OSP_CONV_WGMMA_NAME(__VA_ARGS__))
 OSP_CONV_WGMMA_ROWS(X)
+#undef X
+#define X(...) WRAP_HALO(OSP_CONV_HALO_NAME(__VA_ARGS__))
+OSP_CONV_HALO_ROWS(X)
 #undef X
 
 #define TACTIC_(NAME, CONFIG, ...) TACTIC(NAME, CONFIG, __VA_ARGS__)
@@ -369,6 +417,13 @@ const osp_tactic osp_cuda_conv_wgmma[] = {
     TACTIC_("wgmma " #BM "x" #BN " s" #S, OSP_CONV_WGMMA_NAME(BM, BN, S, BLOCKS),                  \
             .refuse_device = refuse_device_wgmma),
     OSP_CONV_WGMMA_ROWS(X)
+#undef X
+};
+const osp_tactic osp_cuda_conv_halo[] = {
+#define X(TH, BN, S, BLOCKS)                                                                       \
+    TACTIC_("wgmma halo " #TH "x8x" #BN " s" #S, OSP_CONV_HALO_NAME(TH, BN, S, BLOCKS),            \
+            .refuse_device = refuse_device_wgmma),
+    OSP_CONV_HALO_ROWS(X)
 #undef X
 };
 

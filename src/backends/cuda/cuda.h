@@ -90,7 +90,8 @@ extern const osp_tactic osp_cuda_pixel_conv;
 
 // ---- Tactics, by family -------------------------------------------------------------------------
 
-extern const osp_tactic osp_cuda_conv_mma[14], osp_cuda_conv_direct[9], osp_cuda_conv_wgmma[9];
+extern const osp_tactic osp_cuda_conv_mma[14], osp_cuda_conv_direct[9], osp_cuda_conv_wgmma[9],
+    osp_cuda_conv_halo[9];
 extern const osp_tactic osp_cuda_conv_stem, osp_cuda_conv_depthwise;
 
 #endif

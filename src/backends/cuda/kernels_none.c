@@ -93,6 +93,11 @@ OSP_CONV_MMA_ROWS(X)
         "wgmma", BM, BN, S, BM == 64 ? 128 : 256, {"conv_wgmma", 0}};
 OSP_CONV_WGMMA_ROWS(X)
 #undef X
+#define X(TH, BN, S, BLOCKS)                                                                       \
+    const osp_conv_halo OSP_CONV_HALO_NAME(TH, BN, S, BLOCKS) = {                                  \
+        "wgmma halo", TH, BN, TH == 8 ? 128 : 256, 1, {"conv_wgmma_halo", 0}};
+OSP_CONV_HALO_ROWS(X)
+#undef X
 #define X(IC, BN, TH, TW, S, WM, WN)                                                               \
     const osp_conv_direct OSP_CONV_DIRECT_NAME(IC, BN, TH, TW, S, WM, WN) = {                      \
         "direct", IC, BN, TH, TW, S, WM * WN * 32, 1, {"conv_direct", 0}};

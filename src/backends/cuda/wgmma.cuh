@@ -30,12 +30,19 @@
 
 namespace osp {
 
-// What shared memory at `address` (a multiple of 1024 bytes) holds. The rows' 8 x 128-byte groups are
-// 1024 bytes apart; the offset along K has no meaning under this swizzle.
+// Rows from `address` on, groups of 8 `step` bytes apart. The row at a multiple of 1024 bytes counts as
+// row 0 of the swizzle, wherever the operand starts: it goes by addresses. The offset along K has no
+// meaning under this swizzle.
+__device__ __forceinline__ uint64_t wgmma_rows(uint32_t address, uint32_t step)
+{
+    return (uint64_t)(address >> 4) | (uint64_t)1 << 16 | (uint64_t)(step >> 4) << 32 |
+           (uint64_t)1 << 62;
+}
+
+// A tile at `address`, a multiple of 1024.
 __device__ __forceinline__ uint64_t wgmma_operand(uint32_t address)
 {
-    return (uint64_t)(address >> 4) | (uint64_t)1 << 16 | (uint64_t)(1024 >> 4) << 32 |
-           (uint64_t)1 << 62;
+    return wgmma_rows(address, 1024);
 }
 
 #ifdef __CUDACC__
