@@ -6,6 +6,7 @@
 //
 //     Each thread calls wait_for_previous() once, before it returns and before it reads or writes
 //     global memory. Earlier it may only read what no kernel of a run writes: packed weights.
+//     Nothing that a run writes is read by __ldg: the compiler may move such a load over the wait.
 //
 // The wait returns when all grids that this one depends on have ended and all they wrote is visible
 // here. By the rule a grid ends only after its own wait has returned, so when B has ended, all before
