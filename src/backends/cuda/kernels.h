@@ -297,7 +297,7 @@ typedef struct osp_cuda_einsum_args {
 } osp_cuda_einsum_args;
 extern const osp_gpu_kernel osp_cuda_k_einsum[1];
 
-// ---- attention.cu -------------------------------------------------------------------------------
+// ---- attention.cu, attention_flash.cu ------------------------------------------------------------
 
 typedef struct osp_cuda_attention_args {
     void *dst;
