@@ -4,7 +4,7 @@
 //     places - first two rows of d -> near;  places + last two -> far
 //     (near + far) / 2, far - near -> Concat -> product with strides -> boxes      (or near, far)
 //     classes of each level -> Reshape -> Concat N,C,A -> Sigmoid -> scores
-//     Concat(boxes, scores)                                    =>   osprey.BoxHead
+//     Concat(boxes, scores) [-> Transpose to N,A,4+C]          =>   osprey.BoxHead
 //
 // Distances and classes of a level may also be parts of one map, joined before the levels are and
 // split behind. Casts to float32 may stand anywhere. Who else reads something in between keeps it.
@@ -225,6 +225,13 @@ static osp_vid table(const finder *f, osp_vid v, int64_t rows, int64_t count)
     return data ? osp_edit_constant(f->graph, "", OSP_DTYPE_FLOAT32, &shape, data) : OSP_NO_VALUE;
 }
 
+static bool turns_rows(const osp_node *node)
+{
+    const osp_transpose_attrs *a = node->attrs;
+    return osp_node_is(node, "Transpose") && a->resolved_perm[0] == 0 &&
+           a->resolved_perm[1] == PIXELS && a->resolved_perm[2] == CHANNELS;
+}
+
 static osp_status rewrite(const finder *f, const osp_pass_options *options, osp_node *node,
                           const boxes *b, const levels *sides, const levels *classes,
                           osp_vid weights, osp_error *err)
@@ -244,10 +251,16 @@ static osp_status rewrite(const finder *f, const osp_pass_options *options, osp_
     for (int32_t i = 0; i < count; i++)
         if (inputs[i] == OSP_NO_VALUE)
             OSP_FAIL_MEMORY(err);
-    const osp_box_head_attrs attrs = {.levels = sides->count, .form = (int32_t)b->form};
-    bool done;
-    return osp_edit_try(f->graph, options, node, "osprey", "BoxHead", inputs, count, &attrs, &done,
-                        err);
+    osp_box_head_attrs attrs = {.levels = sides->count, .form = (int32_t)b->form, .turned = 1};
+    osp_node *after = osp_edit_reader(f->graph, f->uses, node->outputs[0]);
+    bool done = false;
+    if (after && turns_rows(after))
+        OSP_TRY(osp_edit_try(f->graph, options, after, "osprey", "BoxHead", inputs, count, &attrs,
+                             &done, err));
+    attrs.turned = 0;
+    return done ? OSP_OK
+                : osp_edit_try(f->graph, options, node, "osprey", "BoxHead", inputs, count, &attrs,
+                               &done, err);
 }
 
 static osp_status visit(const finder *f, const osp_pass_options *options, osp_node *node,

@@ -234,7 +234,7 @@ __device__ __forceinline__ void join(const osp_cuda_attention_args &args, const 
 
 // D, E: depths of queries and of values, rounded up. STAGES: rounds of keys in shared memory.
 template <int D, int E, int ROW_WARPS, int KEY_WARPS, int STAGES>
-__global__ void __launch_bounds__(32 * ROW_WARPS *KEY_WARPS, STAGES > 1 && D + E <= 96 ? 2 : 1)
+__global__ void __launch_bounds__(32 * ROW_WARPS *KEY_WARPS, D == 32 && E <= 64 && STAGES > 1 ? 2 : 1)
     attention_flash(const __grid_constant__ osp_cuda_attention_args args)
 {
     constexpr int ROWS = 16 * ROW_WARPS, THREADS = 32 * ROW_WARPS;
