@@ -35,7 +35,7 @@ static osp_attr int_attr(const char *name, int64_t i)
 static void tables_are_sound(void **state)
 {
     (void)state;
-    assert_int_equal(osp_op_count(), 72);  // 68 of ONNX (Constant has no row) and 4 of ours
+    assert_int_equal(osp_op_count(), 75);  // 68 of ONNX (Constant has no row) and 7 of ours
     assert_null(osp_op_at(osp_op_count()));
     for (size_t i = 0; i < osp_op_count(); i++) {
         const osp_op *op = osp_op_at(i);
