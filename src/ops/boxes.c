@@ -98,6 +98,7 @@ const osp_op osp_op_expectation = {.type = "Expectation",
 static const osp_attr_row box_head_rows[] = {
     {"levels", OSP_ATTR_INT, offsetof(osp_box_head_attrs, levels), 0, NULL, 0, 0},
     {"form", OSP_ATTR_ENUM, offsetof(osp_box_head_attrs, form), 0, "xywh|xyxy", 0, 0},
+    {"turned", OSP_ATTR_INT, offsetof(osp_box_head_attrs, turned), 0, NULL, 0, 0},
     {0}};
 static const osp_box_head_attrs box_head_defaults = {.levels = 1};
 
@@ -123,8 +124,9 @@ static osp_status check_levels(const osp_infer *in, int32_t levels, int64_t *pix
 static osp_status infer_box_head(osp_infer *in, osp_error *err)
 {
     const osp_box_head_attrs *a = in->attrs;
-    if (a->levels < 1 || a->levels > OSP_BOX_LEVELS || a->form < 0 || a->form > OSP_BOX_XYXY)
-        OSP_FAIL(err, OSP_ERROR_FORMAT, "attribute 'levels' or 'form' is out of range");
+    if (a->levels < 1 || a->levels > OSP_BOX_LEVELS || a->form < 0 || a->form > OSP_BOX_XYXY ||
+        a->turned < 0 || a->turned > 1)
+        OSP_FAIL(err, OSP_ERROR_FORMAT, "attribute 'levels', 'form' or 'turned' is out of range");
     const int32_t levels = (int32_t)a->levels, extra = in->input_count - 2 * levels;
     if (extra != 2 && extra != 3)
         OSP_FAIL(err, OSP_ERROR_FORMAT, "%d inputs do not fit %d levels", in->input_count, levels);
@@ -138,9 +140,10 @@ static osp_status infer_box_head(osp_infer *in, osp_error *err)
     OSP_TRY(check_constant(in, 2 * levels + 1, 1, pixels, err));
     if (extra == 3)
         OSP_TRY(check_constant(in, 2 * levels + 2, 1, sides / 4, err));
-    in->outputs[0] = (osp_type){
-        OSP_DTYPE_FLOAT32,
-        {3, {in->inputs[0]->shape.dims[0], 4 + in->inputs[levels]->shape.dims[1], pixels}}};
+    const int64_t n = in->inputs[0]->shape.dims[0], rows = 4 + in->inputs[levels]->shape.dims[1];
+    in->outputs[0] = (osp_type){OSP_DTYPE_FLOAT32, {3, {n, rows, pixels}}};
+    if (a->turned)
+        in->outputs[0].shape = (osp_shape){3, {n, pixels, rows}};
     return OSP_OK;
 }
 
@@ -149,6 +152,7 @@ typedef struct box_level {
     const osp_view *boxes, *classes;
     const float *places, *strides, *weights;  // weights NULL: distances are given
     int64_t n, first, all;
+    int64_t row, step;  // of the result: from row to row, pixel to pixel
     int32_t form;
 } box_level;
 
@@ -168,16 +172,17 @@ static void run_level(const box_level *l, float *dst)
     for (int64_t pixel = 0; pixel < count; pixel++) {
         const int64_t at = l->first + pixel;
         const float stride = l->strides[at];
+        float *to = dst + at * l->step;
         for (int64_t axis = 0; axis < 2; axis++) {
             const float place = l->places[axis * l->all + at];
             const float low = place - distance(l, axis, pixel);
             const float high = place + distance(l, axis + 2, pixel);
             const bool corners = l->form == OSP_BOX_XYXY;
-            dst[axis * l->all + at] = (corners ? low : (low + high) / 2) * stride;
-            dst[(axis + 2) * l->all + at] = (corners ? high : high - low) * stride;
+            to[axis * l->row] = (corners ? low : (low + high) / 2) * stride;
+            to[(axis + 2) * l->row] = (corners ? high : high - low) * stride;
         }
         for (int64_t c = 0; c < classes; c++)
-            dst[(4 + c) * l->all + at] = osp_activate(
+            to[(4 + c) * l->row] = osp_activate(
                 OSP_ACT_SIGMOID, 0, 0,
                 osp_load_float(l->classes->dtype, l->classes->data,
                                (size_t)((l->n * classes + c) * count + pixel)));
@@ -192,17 +197,20 @@ static osp_status run_box_head(const osp_call *call, osp_error *err)
     if (!dst)
         return OSP_OK;
     const int32_t levels = (int32_t)a->levels;
-    const int64_t all = dst->shape.dims[2], sample = dst->shape.dims[1] * all;
+    const int64_t all = dst->shape.dims[a->turned ? 1 : 2],
+                  rows = dst->shape.dims[a->turned ? 2 : 1];
     box_level l = {.places = in[2 * levels].data,
                    .strides = in[2 * levels + 1].data,
                    .weights = call->input_count > 2 * levels + 2 ? in[2 * levels + 2].data : NULL,
                    .all = all,
+                   .row = a->turned ? 1 : all,
+                   .step = a->turned ? rows : 1,
                    .form = a->form};
     for (int32_t i = 0; i < levels; i++) {
         l.boxes = in + i;
         l.classes = in + levels + i;
         for (l.n = 0; l.n < dst->shape.dims[0]; l.n++)
-            run_level(&l, (float *)dst->data + l.n * sample);
+            run_level(&l, (float *)dst->data + l.n * rows * all);
         l.first += osp_shape_span(&in[i].shape, 2, 4);
     }
     return OSP_OK;

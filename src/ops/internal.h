@@ -65,10 +65,11 @@ typedef enum osp_box_form {
 // [N, C, H, W], again of one float type; float32 places [2, A] of all A pixels, level after level, and
 // strides [A]; and, unless K is 1, weights [K]: then a distance is the expectation over its K logits.
 // The result is [N, 4 + C, A] in float32: boxes, (place -+ distance) * stride in the given form, and
-// sigmoids of the logits.
+// sigmoids of the logits; or turned, [N, A, 4 + C].
 typedef struct osp_box_head_attrs {
     int64_t levels;
     int32_t form;  // osp_box_form
+    int64_t turned;
 } osp_box_head_attrs;
 enum { OSP_BOX_LEVELS = 8 };  // at most
 

@@ -4,7 +4,7 @@
 //     places - first two rows of d -> near;  places + last two -> far
 //     (near + far) / 2, far - near -> Concat -> product with strides -> boxes      (or near, far)
 //     classes of each level -> Reshape -> Concat N,C,A -> Sigmoid -> scores
-//     Concat(boxes, scores)                                    =>   osprey.BoxHead
+//     Concat(boxes, scores) [-> Transpose to N,A,4+C]          =>   osprey.BoxHead
 //
 // Distances and classes of a level may also be parts of one map, joined before the levels are and
 // split behind. Casts to float32 may stand anywhere. Who else reads something in between keeps it.
@@ -130,30 +130,32 @@ typedef struct boxes {
     osp_box_form form;
 } boxes;
 
+// Does the node take rows [first, first + 2) of N,4,A, and nothing else away, for its output v?
+static bool takes_half(const finder *f, const osp_node *node, osp_vid v, int64_t first)
+{
+    if (osp_node_is(node, "Split"))
+        return ((const osp_split_attrs *)node->attrs)->resolved_axis == CHANNELS &&
+               node->output_count == 2 && node->outputs[first / 2] == v;
+    if (!osp_node_is(node, "Slice"))
+        return false;
+    const osp_slice_attrs *a = node->attrs;
+    const osp_shape *part = shape_of(f, v), *whole = shape_of(f, node->inputs[0]);
+    return part->dims[0] == whole->dims[0] && part->dims[PIXELS] == whole->dims[PIXELS] &&
+           a->start[CHANNELS] == first && a->step[CHANNELS] == 1 && a->step[PIXELS] == 1 &&
+           a->step[0] == 1;
+}
+
 // v is rows [first, first + 2) of the four distances; those, or NO_VALUE.
 static osp_vid half_of(const finder *f, osp_vid v, int64_t first)
 {
     v = behind(f, v, false);
     const osp_node *node = osp_edit_maker(f->graph, f->uses, v);
-    if (!node || shape_of(f, v)->rank != 3 || shape_of(f, v)->dims[CHANNELS] != 2)
+    if (!node || node->inputs[0] == OSP_NO_VALUE)
         return OSP_NO_VALUE;
-    const osp_vid whole = node->inputs[0];
-    if (whole == OSP_NO_VALUE || shape_of(f, whole)->rank != 3 ||
-        shape_of(f, whole)->dims[CHANNELS] != 4)
-        return OSP_NO_VALUE;
-    if (osp_node_is(node, "Split"))
-        return ((const osp_split_attrs *)node->attrs)->resolved_axis == CHANNELS &&
-                       node->output_count == 2 && node->outputs[first / 2] == v
-                   ? whole
-                   : OSP_NO_VALUE;
-    const osp_slice_attrs *a = node->attrs;
-    return osp_node_is(node, "Slice") &&
-                   shape_of(f, v)->dims[PIXELS] == shape_of(f, whole)->dims[PIXELS] &&
-                   shape_of(f, v)->dims[0] == shape_of(f, whole)->dims[0] &&
-                   a->start[CHANNELS] == first && a->step[CHANNELS] == 1 && a->step[PIXELS] == 1 &&
-                   a->step[0] == 1
-               ? whole
-               : OSP_NO_VALUE;
+    const osp_shape *part = shape_of(f, v), *whole = shape_of(f, node->inputs[0]);
+    const bool fits = part->rank == 3 && part->dims[CHANNELS] == 2 && whole->rank == 3 &&
+                      whole->dims[CHANNELS] == 4 && takes_half(f, node, v, first);
+    return fits ? node->inputs[0] : OSP_NO_VALUE;
 }
 
 // v is places - the first two distances, or places + the last two. The first corner found fills
@@ -225,6 +227,13 @@ static osp_vid table(const finder *f, osp_vid v, int64_t rows, int64_t count)
     return data ? osp_edit_constant(f->graph, "", OSP_DTYPE_FLOAT32, &shape, data) : OSP_NO_VALUE;
 }
 
+static bool turns_rows(const osp_node *node)
+{
+    const osp_transpose_attrs *a = node->attrs;
+    return osp_node_is(node, "Transpose") && a->resolved_perm[0] == 0 &&
+           a->resolved_perm[1] == PIXELS && a->resolved_perm[2] == CHANNELS;
+}
+
 static osp_status rewrite(const finder *f, const osp_pass_options *options, osp_node *node,
                           const boxes *b, const levels *sides, const levels *classes,
                           osp_vid weights, osp_error *err)
@@ -244,10 +253,37 @@ static osp_status rewrite(const finder *f, const osp_pass_options *options, osp_
     for (int32_t i = 0; i < count; i++)
         if (inputs[i] == OSP_NO_VALUE)
             OSP_FAIL_MEMORY(err);
-    const osp_box_head_attrs attrs = {.levels = sides->count, .form = (int32_t)b->form};
-    bool done;
-    return osp_edit_try(f->graph, options, node, "osprey", "BoxHead", inputs, count, &attrs, &done,
-                        err);
+    osp_box_head_attrs attrs = {.levels = sides->count, .form = (int32_t)b->form, .turned = 1};
+    osp_node *after = osp_edit_reader(f->graph, f->uses, node->outputs[0]);
+    bool done = false;
+    if (after && turns_rows(after))
+        OSP_TRY(osp_edit_try(f->graph, options, after, "osprey", "BoxHead", inputs, count, &attrs,
+                             &done, err));
+    attrs.turned = 0;
+    return done ? OSP_OK
+                : osp_edit_try(f->graph, options, node, "osprey", "BoxHead", inputs, count, &attrs,
+                               &done, err);
+}
+
+// Where N,4,A of distances come from: themselves, without weights; or N,4*K,A of logits, of which they
+// are expectations. NO_VALUE: expectations of something else.
+static osp_vid source_of(const finder *f, osp_vid distances, osp_vid *weights)
+{
+    *weights = OSP_NO_VALUE;
+    const osp_node *node = osp_edit_maker(f->graph, f->uses, behind(f, distances, true));
+    if (!node || strcmp(node->type, "Expectation") != 0)
+        return behind(f, distances, false);
+    const osp_shape *bins = shape_of(f, node->inputs[0]);  // N,4,K,A, a reshape of N,4*K,A
+    const osp_node *shaped = osp_edit_maker(f->graph, f->uses, node->inputs[0]);
+    if (((const osp_expectation_attrs *)node->attrs)->axis != 2 || bins->rank != 4 ||
+        bins->dims[1] != 4 || !shaped || !shaped->op->same_bytes)
+        return OSP_NO_VALUE;
+    const osp_shape *logits = shape_of(f, shaped->inputs[0]);
+    if (logits->rank != 3 || logits->dims[0] != bins->dims[0] ||
+        logits->dims[PIXELS] != bins->dims[3])
+        return OSP_NO_VALUE;
+    *weights = node->inputs[1];
+    return shaped->inputs[0];
 }
 
 static osp_status visit(const finder *f, const osp_pass_options *options, osp_node *node,
@@ -262,25 +298,9 @@ static osp_status visit(const finder *f, const osp_pass_options *options, osp_no
     const osp_node *scores = maker_of(f, node->inputs[1], "Sigmoid");
     if (!scores || !find_boxes(f, node->inputs[0], &b))
         return OSP_OK;
-    osp_vid weights = OSP_NO_VALUE, distances = behind(f, b.distances, true);
-    const osp_node *expected = osp_edit_maker(f->graph, f->uses, distances);
-    if (expected && !strcmp(expected->type, "Expectation")) {
-        const osp_shape *bins = shape_of(f, expected->inputs[0]);
-        if (((const osp_expectation_attrs *)expected->attrs)->axis != 2 || bins->rank != 4 ||
-            bins->dims[1] != 4)
-            return OSP_OK;
-        weights = expected->inputs[1];
-        // N,4,K,A is a reshape of N,4*K,A.
-        const osp_node *shaped = osp_edit_maker(f->graph, f->uses, expected->inputs[0]);
-        if (!shaped || !shaped->op->same_bytes || shape_of(f, shaped->inputs[0])->rank != 3 ||
-            shape_of(f, shaped->inputs[0])->dims[0] != bins->dims[0] ||
-            shape_of(f, shaped->inputs[0])->dims[PIXELS] != bins->dims[3])
-            return OSP_OK;
-        distances = shaped->inputs[0];
-    } else {
-        distances = behind(f, b.distances, false);
-    }
-    if (!find_levels(f, distances, &sides) ||
+    osp_vid weights;
+    const osp_vid distances = source_of(f, b.distances, &weights);
+    if (distances == OSP_NO_VALUE || !find_levels(f, distances, &sides) ||
         !find_levels(f, behind(f, scores->inputs[0], false), &classes) ||
         sides.count != classes.count)
         return OSP_OK;

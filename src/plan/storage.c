@@ -244,10 +244,13 @@ static bool grant(const assign *a, osp_vid v)
             return false;
     }
     const size_t bytes = osp_dtype_bytes(a->graph->values[v].dtype);
-    a->storage[v] = (osp_storage){.root = p->root,
-                                  .offset_bytes = p->offset_bytes + (size_t)offset * bytes,
-                                  .row = row,
-                                  .pitch = pitch};
+    const size_t begin = p->offset_bytes + (size_t)offset * bytes;
+    // Kernels see whole 16 bytes in channels and pitch, and move as many at a time from there on.
+    if (a->graph->values[v].layout == OSP_LAYOUT_CHANNELS_LAST && begin % 16 &&
+        (size_t)row * bytes % 16 == 0 && (size_t)pitch * bytes % 16 == 0)
+        return false;
+    a->storage[v] = (osp_storage){
+        .root = p->root, .offset_bytes = begin, .row = row, .pitch = pitch};
     return true;
 }
 

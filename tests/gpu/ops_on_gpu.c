@@ -36,7 +36,13 @@ static float made_up(uint32_t *seed)
     return (float)(*seed >> 8) / (float)(1 << 23) - 1;
 }
 
-static void run_line(bench *b, const char *line)
+// Every `every`-th number of activations from element `first` on is `value`; 0: none is.
+typedef struct special {
+    size_t first, every;
+    float value;
+} special;
+
+static void run_line(bench *b, const char *line, special s)
 {
     osp_arena arena;
     osp_problem p;
@@ -60,6 +66,8 @@ static void run_line(bench *b, const char *line)
                             osp_dtype_is_float(p.src[i].dtype)
                                 ? scale * made_up(&seed)
                                 : floorf(half + half * made_up(&seed)));
+        for (size_t k = s.first; s.every && !p.src[i].constant && k < n; k += s.every)
+            osp_store_float(p.src[i].dtype, t.data[i], k, s.value);
     }
     memcpy(t.dst, p.dst, (size_t)p.dst_count * sizeof *p.dst);
     run_test(b, &t, true);
@@ -107,6 +115,25 @@ static void run_outside(bench *b)
     osp_arena_free(&arena);
 }
 
+// NaN and infinity go where the reference lets them go, and nowhere else.
+static void run_no_numbers(bench *b)
+{
+    const char *pools = "osprey.MaxPools f32:1x16x19x23:nhwc -> f32:1x16x19x23:nhwc "
+                        "f32:1x16x19x23:nhwc f32:1x16x19x23:nhwc";
+    run_line(b, pools, (special){0, 3, NAN});
+    run_line(b, pools, (special){3000, 1, NAN});  // whole planes, and a part of one
+    run_line(b, pools, (special){5, 11, INFINITY});
+    // Pairs of the stem have halves that do not count.
+    run_line(b,
+             "osprey.FusedConv f32:1x3x16x48 f16:16x3x3x3:const f16:16:const -> f16:1x16x8x24:nhwc "
+             "pads=1,1,1,1 strides=2,2",
+             (special){2, 97, INFINITY});
+    run_line(b,
+             "osprey.FusedConv f32:1x3x9x31 f16:24x3x3x3:const f16:24:const -> f16:1x24x9x31:nhwc "
+             "pads=1,1,1,1",
+             (special){40, 89, NAN});
+}
+
 static void run_problems(bench *b, const char *path)
 {
     FILE *f = fopen(path, "r");
@@ -116,10 +143,11 @@ static void run_problems(bench *b, const char *path)
     while (fgets(line, sizeof line, f)) {
         line[strcspn(line, "\r\n")] = 0;
         if (line[0] && line[0] != '#')
-            run_line(b, line);
+            run_line(b, line, (special){0});
     }
     fclose(f);
     run_outside(b);
+    run_no_numbers(b);
 }
 
 // ---- Cases --------------------------------------------------------------------------------------

@@ -267,6 +267,37 @@ static void test_refusals(void **state)
     assert_non_null(osp_cuda_point.refuse(&p));
 }
 
+// What the fused kernels are not made for goes to others, or is never fused.
+static void test_refusals_of_fused(void **state)
+{
+    fixture *f = *state;
+    osp_problem p = problem(f, "osprey.Attention f16:1x9x128 f16:1x7x128 f16:1x7x16 -> f16:1x9x16");
+    assert_null(osp_cuda_attention_flash.refuse(&p));
+    assert_non_null(osp_cuda_attention_split.refuse(&p));
+    p = problem(f, "osprey.Attention f16:1x9x32 f16:1x0x32 f16:1x0x16 -> f16:1x9x16");
+    assert_non_null(osp_cuda_attention_flash.refuse(&p));  // no keys
+    assert_null(osp_cuda_attention.refuse(&p));
+    p = problem(f, "osprey.FusedConv f32:1x3x64x64 f16:16x3x3x3:const f16:16:const -> "
+                   "f16:1x16x32x32:nhwc "
+                   "pads=1,1,1,1 strides=2,2");
+    assert_null(osp_cuda_conv_stem.refuse(&p));
+    assert_non_null(osp_cuda_conv_mma[0].refuse(&p));  // of one type only
+    assert_non_null(osp_cuda_conv_plain.refuse(&p));
+    p = problem(f, "osprey.FusedConv f32:1x3x64x64 f16:16x3x3x3:const f16:16:const -> "
+                   "f16:1x16x1x1:nhwc "
+                   "pads=1,1,1,1 strides=1073741824,1073741824");
+    assert_non_null(osp_cuda_conv_stem.refuse(&p));
+    p = problem(f, "osprey.MaxPools f16:1x16x9x9:nhwc -> f16:1x16x9x9:nhwc f16:1x16x9x9:nhwc "
+                   "f16:1x16x9x9:nhwc size=3");
+    assert_non_null(osp_cuda_pools.refuse(&p));
+    p = problem(f, "osprey.MaxPools f16:1x12x9x9:nhwc -> f16:1x12x9x9:nhwc f16:1x12x9x9:nhwc "
+                   "f16:1x12x9x9:nhwc");
+    assert_non_null(osp_cuda_pools.refuse(&p));  // 24 bytes a pixel
+    p = problem(f, "osprey.MaxPools f16:1x16x9x9:nhwc:s20 -> f16:1x16x9x9:nhwc f16:1x16x9x9:nhwc "
+                   "f16:1x16x9x9:nhwc");
+    assert_non_null(osp_cuda_pools.refuse(&p));
+}
+
 static void test_topk_workspace(void **state)
 {
     fixture *f = *state;
@@ -333,6 +364,7 @@ int main(void)
         cmocka_unit_test(test_every_operator),
         cmocka_unit_test_setup_teardown(test_moves, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refusals, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_refusals_of_fused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_topk_workspace, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_overlap, set_up, tear_down),
     };

@@ -113,11 +113,38 @@ static void images_apart_are_no_pitch_of_pixels(void **state)
     assert_true(storage[more].row == 36 && storage[more].pitch == 72);
 }
 
+// Three maps of 2, 4 and 2 channels are joined: the one in the middle has whole 16 bytes a pixel, and
+// so has what is joined, but it would begin 8 bytes into that.
+static void whole_pixels_begin_on_16_bytes(void **state)
+{
+    fixture *f = *state;
+    const osp_layout last = OSP_LAYOUT_CHANNELS_LAST;
+    const osp_vid x = add_value(f, "x", last, (osp_shape){4, {1, 2, 3, 3}});
+    const osp_vid few = add_value(f, "few", last, (osp_shape){4, {1, 2, 3, 3}});
+    const osp_vid pair = add_value(f, "pair", last, (osp_shape){4, {1, 4, 3, 3}});
+    const osp_vid middle = add_value(f, "middle", last, (osp_shape){4, {1, 4, 3, 3}});
+    const osp_vid joined = add_value(f, "joined", last, (osp_shape){4, {1, 8, 3, 3}});
+    const osp_vid y = add_value(f, "y", last, (osp_shape){4, {1, 8, 3, 3}});
+    const osp_axis_attrs axis = {.axis = 1, .resolved_axis = 1};
+    add_node(f, "Relu", &x, 1, few, NULL);
+    add_node(f, "Concat", (const osp_vid[]){x, x}, 2, pair, &axis);
+    add_node(f, "Relu", &pair, 1, middle, NULL);
+    add_node(f, "Concat", (const osp_vid[]){few, middle, x}, 3, joined, &axis);
+    add_node(f, "Relu", &joined, 1, y, NULL);
+    set_ends(f, x, y);
+    osp_storage storage[6];
+    const bool dense[6] = {false};
+    assert_int_equal(osp_storage_assign(&f->graph, dense, true, storage, NULL), OSP_OK);
+    assert_int_equal(storage[few].root, joined);  // 8 bytes a pixel are no whole 16
+    assert_int_equal(storage[middle].root, middle);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(channels_are_written_into_the_concat, set_up, tear_down),
         cmocka_unit_test_setup_teardown(images_apart_are_no_pitch_of_pixels, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(whole_pixels_begin_on_16_bytes, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -110,6 +110,7 @@ static osp_status prepare_box_head(const osp_problem *p, osp_context *ctx, int32
     OSP_TRY(osp_cuda_state(ctx, sizeof(head), state, err));
     head *s = *state;
     osp_cuda_box_head_args *a = &s->args;
+    const osp_box_head_attrs *attrs = p->attrs;
     const osp_shape *dst = &p->dst->shape;
     const int32_t levels = levels_of(p);
     int64_t to[OSP_MAX_RANK];
@@ -125,13 +126,15 @@ static osp_status prepare_box_head(const osp_problem *p, osp_context *ctx, int32
     }
     a->levels = levels;
     a->all = first;
-    a->classes = (int32_t)dst->dims[1] - 4;
+    a->classes = (int32_t)p->src[levels].shape.dims[1];
     a->bins = (int32_t)p->src->shape.dims[1] / 4;
-    a->corners = ((const osp_box_head_attrs *)p->attrs)->form == OSP_BOX_XYXY;
+    a->corners = attrs->form == OSP_BOX_XYXY;
     a->wide_sides = a->bins == OSP_HEAD_BINS && is_wide(p, 0, levels);
     a->wide_classes = is_wide(p, levels, levels);
     a->dst_image = to[0];
-    a->dst_row = to[1];
+    a->dst_row = to[attrs->turned ? 2 : 1];
+    a->dst_pixel = to[attrs->turned ? 1 : 2];
+    a->wide_dst = a->dst_row == 1 && a->dst_pixel % 4 == 0 && a->dst_image % 4 == 0;
     const int32_t jobs = 2 + (a->classes + OSP_HEAD_CLASSES - 1) / OSP_HEAD_CLASSES;
     s->shape = (osp_gpu_shape){.grid = {(uint32_t)block, (uint32_t)dst->dims[0]},
                                .block = {OSP_HEAD_PIXELS, (uint32_t)(jobs < 8 ? jobs : 8)}};
@@ -146,6 +149,7 @@ static osp_status launch_box_head(const osp_problem *p, void *state, const osp_l
         return OSP_OK;
     osp_cuda_box_head_args a = s->args;
     a.dst = l->dst[0];
+    a.wide_dst &= osp_cuda_aligned(a.dst, 16);
     for (int32_t i = 0; i < a.levels; i++) {
         a.level[i].sides.data = l->src[i];
         a.level[i].classes.data = l->src[a.levels + i];

@@ -109,8 +109,17 @@ __device__ __forceinline__ void make_scores(const osp_cuda_box_head_args &p, con
     }
 #pragma unroll
     for (int i = 0; i < N; i++)
+        x[i] = over_sigmoid<FAST<T>>(x[i], 1.0f);
+    if (p.wide_dst && first + N <= p.classes) {
+#pragma unroll
+        for (int i = 0; i < N; i += 4)
+            *(float4 *)(dst + 4 + first + i) = make_float4(x[i], x[i + 1], x[i + 2], x[i + 3]);
+        return;
+    }
+#pragma unroll
+    for (int i = 0; i < N; i++)
         if (first + i < p.classes)
-            dst[(4 + first + i) * p.dst_row] = over_sigmoid<FAST<T>>(x[i], 1.0f);
+            dst[(4 + first + i) * p.dst_row] = x[i];
 }
 
 // Distances are S, class logits T.
@@ -128,7 +137,7 @@ __global__ void __launch_bounds__(256) box_head(const __grid_constant__ osp_cuda
     const int n = blockIdx.y, at = l.first + pixel;
     const S *sides = (const S *)l.sides.data + n * l.sides.image + pixel * l.sides.pixel;
     const T *classes = (const T *)l.classes.data + n * l.classes.image + pixel * l.classes.pixel;
-    float *dst = args.dst + n * args.dst_image + at;
+    float *dst = args.dst + n * args.dst_image + at * args.dst_pixel;
     const int jobs = 2 + (args.classes + OSP_HEAD_CLASSES - 1) / OSP_HEAD_CLASSES;
     for (int job = threadIdx.y; job < jobs; job += blockDim.y) {
         if (job < 2)

@@ -56,6 +56,7 @@ static const char *refuse_common(const osp_problem *p, osp_conv_problem *c)
     const char *why = osp_conv_problem_of(p, c);
     return why ? why : refuse_numbers(c);
 }
+
 static const char *refuse_channels_last(const osp_problem *p, osp_conv_problem *c)
 {
     const char *why = refuse_common(p, c);
@@ -463,14 +464,17 @@ static const char *refuse_stem(const osp_problem *p)
         return "the source is neither FP32 nor FP16";
     if (c.attrs->group != 1)
         return "grouped";
-    const int64_t taps = c.attrs->window[0].size * c.attrs->window[1].size;
-    if (c.src->shape.dims[1] * taps > 256)
+    const osp_window *h = c.attrs->window, *w = c.attrs->window + 1;
+    if (c.src->shape.dims[1] * h->size * w->size > 256)
         return "too many channels for the stem";
-    return c.dst->shape.dims[0] > 65535 || c.dst->shape.dims[2] > 65535 * OSP_STEM_ROWS ? "too "
-                                                                                          "many "
-                                                                                          "images "
-                                                                                          "or rows"
-                                                                                        : NULL;
+    // Positions of pixels that a warp has beyond the last one of a row are formed, too.
+    const int64_t beyond = OSP_STEM_SUMS * 16, most = INT32_MAX / 2;
+    if ((c.dst->shape.dims[3] + beyond) * w->stride + w->pad_begin + w->size > most ||
+        (c.dst->shape.dims[2] + beyond) * h->stride + h->pad_begin + h->size > most)
+        return "the window's steps are too large";
+    const bool fits = c.dst->shape.dims[0] <= 65535 &&
+                      c.dst->shape.dims[2] <= 65535 * OSP_STEM_ROWS;
+    return fits ? NULL : "too many images or rows";
 }
 
 static osp_status prepare_stem(const osp_problem *p, osp_context *ctx, int32_t threads,

@@ -199,10 +199,11 @@ typedef struct osp_cuda_box_head_args {
     float *dst;
     const float *places, *strides, *weights;  // weights NULL: distances are given
     osp_cuda_box_level level[OSP_HEAD_LEVELS];
-    int64_t dst_image, dst_row;
+    int64_t dst_image, dst_row, dst_pixel;
     int32_t levels, all, classes, bins;
     int32_t corners;                   // boxes are two corners
     int32_t wide_sides, wide_classes;  // 16-byte loads along channels; sides: of OSP_HEAD_BINS bins
+    int32_t wide_dst;                  // 16-byte stores along rows
 } osp_cuda_box_head_args;
 // Distances in float32, float16, each with classes in float32, float16.
 extern const osp_gpu_kernel osp_cuda_k_box_head[4];
@@ -297,7 +298,7 @@ typedef struct osp_cuda_einsum_args {
 } osp_cuda_einsum_args;
 extern const osp_gpu_kernel osp_cuda_k_einsum[1];
 
-// ---- attention.cu -------------------------------------------------------------------------------
+// ---- attention.cu, attention_flash.cu ------------------------------------------------------------
 
 typedef struct osp_cuda_attention_args {
     void *dst;
