@@ -362,16 +362,19 @@ double host_cuda_run(const osp_gpu_kernel *kernel, const void *args, size_t args
     host_shared_launch(kernel->function, shared_bytes);
     unsigned turn = machine.launches++;
     machine.meetings = 0;
-    for (unsigned z = 0; z < all.z; z++)
-        for (unsigned y = 0; y < all.y; y++)
-            for (unsigned x = 0; x < all.x; x++, turn++) {
-                host_block_idx = {x, y, z};
-                host_shared_block();
-                host_races_block();
-                run_block(threads, turn % 2);
-                host_shared_block_end();
-            }
+    const uint64_t blocks = (uint64_t)all.x * all.y * all.z;
+    const bool last_first = turn / 2 % 2;
+    for (uint64_t i = 0; i < blocks; i++, turn++) {
+        const uint64_t block = last_first ? blocks - 1 - i : i;
+        host_block_idx = {(unsigned)(block % all.x), (unsigned)(block / all.x % all.y),
+                          (unsigned)(block / all.x / all.y)};
+        host_shared_block();
+        host_checks_block((unsigned)block);
+        host_races_block();
+        run_block(threads, turn % 2);
+        host_shared_block_end();
+    }
     host_shared_launch_end();
     // As if a thousand threads went on at a time, a nanosecond each step.
-    return 1 + ((double)machine.meetings + (double)threads * all.x * all.y * all.z) * 1e-6;
+    return 1 + ((double)machine.meetings + (double)threads * (double)blocks) * 1e-6;
 }

@@ -27,8 +27,10 @@ HostCopies &host_copies();  // of the thread that runs
 extern const char *host_stack;
 constexpr size_t HOST_STACK_BYTES = 128 * 1024;
 
-// host_checks.cpp: before a launch; and what the compiler asks before an access to memory.
+// host_checks.cpp: before a launch and before each of its blocks; and what the compiler asks before an
+// access to memory.
 void host_checks_launch();
+void host_checks_block(unsigned block);
 void host_check_touch(const void *address, size_t bytes, bool write);
 
 unsigned host_thread();  // number of the thread that runs
