@@ -258,9 +258,10 @@ int gpu_tactics(osp_context *ctx, int argc, char **argv)
         fprintf(stderr, "gpu_tactics: %s\n", err.text);
         return 5;
     }
-    status = gpu_run_open(&r, &err);
-    if (status)
+    if (gpu_run_open(&r, &err)) {
         fprintf(stderr, "gpu_tactics: %s\n", err.text);
+        status = 1;
+    }
     osp_cli_json_init(&out, stdout);
     if (!status)
         status = run_files(&r, argc, argv, json ? &out : NULL);

@@ -43,9 +43,10 @@ template <int TH, int BN, int STAGES> struct HaloCopier {
     static constexpr int B_STEPS = (BN + T::STEP - 1) / T::STEP;
     const __half *src, *weights;  // of this thread's chunk
     int64_t step;                 // halves between the thread's rows of weights
-    int ic, left, tap, channel;   // of the next weights: how many tiles, their tap, their first channel
+    int ic;                       // behind this thread's chunk
+    int left, tap, channel;       // of the next weights: tiles, their tap, their first channel
     uint32_t to_a, to_b, stage;
-    int base[T::A_STEPS];  // elements from src to a pixel; -1: outside the image, or none of the tile
+    int base[T::A_STEPS];  // elements from src to a pixel; -1: outside the image or the tile
 
     __device__ __forceinline__ void begin(const osp_conv_args &p, uint32_t shared, const Corner &at,
                                           int first_oc)
