@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { FILLED_MOST = 64 << 20 };  // of a block, when it is handed out
+
 static _Thread_local int current;
 static _Thread_local int captures;
 
@@ -83,7 +85,7 @@ static int take(fake_gpu *fake, void **out, size_t bytes, int place)
         free(at);
         return OSP_CUDA_OUT_OF_MEMORY;
     }
-    memset(at, 0xA5, bytes);  // nobody may count on zeros
+    memset(at, 0xA5, bytes < FILLED_MOST ? bytes : FILLED_MOST);  // nobody may count on zeros
     pthread_mutex_lock(&fake->lock);
     *block = (fake_block){fake->blocks, at, bytes, place, current};
     fake->blocks = block;
@@ -168,6 +170,19 @@ bool fake_fits(fake_gpu *fake, const void *ptr, size_t bytes)
     fake->misuse += !good;
     pthread_mutex_unlock(&fake->lock);
     return good;
+}
+
+bool fake_gpu_block(void *user, const void *at, const char **from, const char **to)
+{
+    FAKE;
+    pthread_mutex_lock(&fake->lock);
+    const fake_block *b = block_of(fake, at);
+    if (b) {
+        *from = b->at;
+        *to = b->at + b->bytes;
+    }
+    pthread_mutex_unlock(&fake->lock);
+    return b != NULL;
 }
 
 static int last_error(void *user)

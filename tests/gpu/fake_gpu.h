@@ -16,9 +16,10 @@ enum { FAKE_DEVICES_MAX = 8, FAKE_KERNELS_MAX = 32 };
 typedef void fake_kernel_fn(void *user, const void *args, size_t args_bytes,
                             const osp_gpu_shape *shape);
 
-// Runs any kernel that has code of the host's: an osp_gpu_kernel's function. See host_cuda.h.
-typedef void fake_code_fn(const osp_gpu_kernel *kernel, const void *args, size_t args_bytes,
-                          const uint32_t grid[3], const uint32_t block[3], uint32_t shared_bytes);
+// Runs any kernel that has code of the host's: an osp_gpu_kernel's function. Returns the microseconds
+// that it is to have taken. See host_cuda.h.
+typedef double fake_code_fn(const osp_gpu_kernel *kernel, const void *args, size_t args_bytes,
+                            const uint32_t grid[3], const uint32_t block[3], uint32_t shared_bytes);
 
 typedef struct fake_gpu {
     osp_gpu_calls calls;  // hand this to osp_runtime_open_with, or to a context
@@ -27,7 +28,8 @@ typedef struct fake_gpu {
     int open_error;  // of device_count and all else; 0: it works
     int driver;      // version; 13000
     osp_gpu_facts facts[FAKE_DEVICES_MAX];
-    fake_code_fn *run_code;  // NULL: kernels have none that the host can run
+    fake_code_fn *run_code;  // NULL: kernels have none that the host can run; else events tell the
+                             // time that it returned, not the host's
     // To be set at any time.
     bool busy;  // queries say "not ready"
     bool refuse_capture;
@@ -37,6 +39,7 @@ typedef struct fake_gpu {
     int misuse;  // addresses and handles that were never handed out, or given back already
     size_t used_bytes;
     uint64_t replays;
+    double busy_us;  // of kernels so far, where run_code is there
     // Its own.
     pthread_mutex_t lock;
     struct fake_block *blocks;
@@ -61,6 +64,9 @@ void fake_gpu_kernel(fake_gpu *fake, const char *name, fake_kernel_fn *run, void
 // Work of code that is not this project's (a stand-in library): runs on the stream, or is recorded
 // if the stream is being captured. Returns CUDA's error number.
 int fake_gpu_enqueue(fake_gpu *fake, void *stream, void (*run)(void *user), void *user);
+
+// The block of memory that an address lies in, [*from, *to); false: in none. `fake`: a fake_gpu.
+bool fake_gpu_block(void *fake, const void *at, const char **from, const char **to);
 
 // The thread's current device.
 int fake_gpu_current(void);

@@ -23,8 +23,8 @@ static void run_op(fake_gpu *fake, const op *o)
         break;
     case OP_LAUNCH:
         if (o->kernel < 0)
-            fake->run_code(o->code, o->args, o->args_bytes, o->shape.grid, o->shape.block,
-                           o->shape.shared_bytes);
+            fake->busy_us += fake->run_code(o->code, o->args, o->args_bytes, o->shape.grid,
+                                            o->shape.block, o->shape.shared_bytes);
         else
             fake->kernels[o->kernel].run(fake->kernels[o->kernel].user, o->args, o->args_bytes,
                                          &o->shape);
@@ -34,7 +34,7 @@ static void run_op(fake_gpu *fake, const op *o)
         break;
     case OP_RECORD:
         o->event->recorded = true;
-        o->event->us = osp_time_us();
+        o->event->us = fake->run_code ? fake->busy_us : osp_time_us();
         break;
     }
 }

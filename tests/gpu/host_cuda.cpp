@@ -1,9 +1,11 @@
 // Runs kernels that the host compiler made: blocks one after the other, the threads of a block as
 // fibers that take turns at barriers and at what a warp does together. See host/host_device.h.
 //
-// Every other block runs its threads from the last to the first: a value that is read without a
-// barrier behind its writing is then wrong in one of the two. Fibers outlive their block, since it
-// costs a system call to start one.
+// A warp runs as far as it can, up to a barrier of the block, before the next one starts, and so does
+// each lane within its warp; every other block runs both from the last to the first. So warps are as
+// far apart as barriers let them be: what is read before a barrier behind its writing, or written
+// before one behind its reading, is wrong in one of the two orders. Fibers outlive their block, since
+// it costs a system call to start one.
 #include "host_cuda.h"
 
 #include <setjmp.h>
@@ -22,10 +24,11 @@
 
 dim3 host_thread_idx, host_block_idx, host_block_dim, host_grid_dim;
 unsigned host_lane;
+const char *host_stack;
 
 namespace {
 
-constexpr size_t STACK_BYTES = 128 * 1024, ARGS_MAX = 4096;
+constexpr size_t STACK_BYTES = HOST_STACK_BYTES, ARGS_MAX = 4096;
 constexpr unsigned WARP = 32, GROUP = 128, THREADS_MAX = 1024;
 
 // All that must arrive before any goes on; those that have returned no longer count. The last one
@@ -49,8 +52,8 @@ struct Meeting {
 // Switching by _setjmp, which makes no system call; the ucontext only starts a fiber on its stack.
 struct Fiber {
     ucontext_t context = {};
-    jmp_buf at;
-    bool started = false, done = false;
+    jmp_buf at = {};
+    bool started = false, done = false, gave_way = false;
     const Meeting *waits = nullptr;
     unsigned generation = 0, index = 0;
     HostCopies copies;
@@ -69,7 +72,8 @@ struct Machine {
     const osp_gpu_kernel *kernel = nullptr;
     const void *args = nullptr;
     caller *call = nullptr;
-    unsigned launches = 0;
+    unsigned launches = 0, left = 0;  // left: threads of the block that have not returned
+    uint64_t meetings = 0;            // threads that came to one, of the launch
 };
 
 Machine machine;
@@ -80,6 +84,7 @@ void wait_at(Meeting &meeting)
 {
     Fiber &f = *machine.current;
     const unsigned generation = meeting.generation;
+    machine.meetings++;
     meeting.arrived++;
     meeting.settle();
     if (meeting.generation != generation)
@@ -117,6 +122,7 @@ void resume(Fiber &f)
     const unsigned row = f.index / host_block_dim.x;
     host_thread_idx = {f.index % host_block_dim.x, row % host_block_dim.y, row / host_block_dim.y};
     host_lane = f.index % WARP;
+    host_stack = f.stack.get();
     if (_setjmp(machine.scheduler))
         return;
     if (f.started)
@@ -128,7 +134,7 @@ void resume(Fiber &f)
 Fiber &fiber(unsigned index)
 {
     while (machine.fibers.size() <= index) {
-        auto f = std::make_unique<Fiber>();
+        std::unique_ptr<Fiber> f(new Fiber);
         f->index = (unsigned)machine.fibers.size();
         f->stack.reset(new char[STACK_BYTES]);
         getcontext(&f->context);
@@ -141,37 +147,49 @@ Fiber &fiber(unsigned index)
     return *machine.fibers[index];
 }
 
+// Each lane of a warp once, as far as it gets. false: none got anywhere.
+bool run_warp(unsigned warp, unsigned threads, bool backwards, bool *moved)
+{
+    bool ran = false;
+    const unsigned first = warp * WARP, count = threads - first < WARP ? threads - first : WARP;
+    for (unsigned i = 0; i < count; i++) {
+        Fiber &f = *machine.fibers[first + (backwards ? count - 1 - i : i)];
+        if (f.done || f.gave_way || (f.waits && f.waits->generation == f.generation))
+            continue;
+        f.waits = nullptr;
+        resume(f);
+        machine.left -= f.done;
+        *moved |= !f.gave_way;
+        ran = true;
+    }
+    return ran;
+}
+
 void run_block(unsigned threads, bool backwards)
 {
     machine.warps.assign((threads + WARP - 1) / WARP, Meeting());
     machine.groups.assign((threads + GROUP - 1) / GROUP, Meeting());
     machine.block = Meeting();
-    machine.block.alive = threads;
+    machine.block.alive = machine.left = threads;
     for (unsigned i = 0; i < threads; i++) {
         Fiber &f = fiber(i);
-        f.done = false;
+        f.done = f.gave_way = false;
         f.waits = nullptr;
         f.copies.pending.clear();
         f.copies.ends.clear();
         machine.warps[i / WARP].alive++;
         machine.groups[i / GROUP].alive++;
     }
-    for (unsigned left = threads; left;) {
-        bool moved = false;
-        left = 0;
-        for (unsigned i = 0; i < threads; i++) {
-            Fiber &f = *machine.fibers[backwards ? threads - 1 - i : i];
-            if (f.done)
-                continue;
-            left++;
-            if (f.waits && f.waits->generation == f.generation)
-                continue;
-            f.waits = nullptr;
-            resume(f);
-            moved = true;
-        }
-        if (left && !moved)
+    const unsigned warps = (threads + WARP - 1) / WARP;
+    for (bool moved = true; machine.left;) {
+        if (!moved)
             host_die("its threads wait at different places, for one another");
+        moved = false;
+        for (unsigned i = 0; i < threads; i++)
+            machine.fibers[i]->gave_way = false;
+        for (unsigned i = 0; i < warps; i++)
+            while (run_warp(backwards ? warps - 1 - i : i, threads, backwards, &moved))
+                ;
     }
 }
 
@@ -242,9 +260,22 @@ HostCopies &host_copies()
     return machine.current->copies;
 }
 
-void host_block_barrier()
+unsigned host_thread()
 {
+    return machine.current->index;
+}
+
+void host_block_together(host_work *work)
+{
+    machine.block.work = work;
     wait_at(machine.block);
+}
+
+void host_give_way()
+{
+    machine.current->gave_way = true;
+    if (!_setjmp(machine.current->at))
+        _longjmp(machine.scheduler, 1);
 }
 
 static void together(Meeting &meeting, unsigned place, host_work *work, void *mine)
@@ -301,8 +332,8 @@ static dim3 extents(const uint32_t n[3])
     return {n[0] ? n[0] : 1, n[1] ? n[1] : 1, n[2] ? n[2] : 1};
 }
 
-void host_cuda_run(const osp_gpu_kernel *kernel, const void *args, size_t args_bytes,
-                   const uint32_t grid[3], const uint32_t block[3], uint32_t shared_bytes)
+double host_cuda_run(const osp_gpu_kernel *kernel, const void *args, size_t args_bytes,
+                     const uint32_t grid[3], const uint32_t block[3], uint32_t shared_bytes)
 {
     const std::lock_guard<std::mutex> guard(lock);
     alignas(64) char copy[ARGS_MAX] = {};
@@ -316,15 +347,20 @@ void host_cuda_run(const osp_gpu_kernel *kernel, const void *args, size_t args_b
     machine.args = copy;
     machine.call = caller_for(args_bytes);
     const Signals signals;
+    host_checks_launch();
     host_shared_launch(kernel->function, shared_bytes);
     unsigned turn = machine.launches++;
+    machine.meetings = 0;
     for (unsigned z = 0; z < all.z; z++)
         for (unsigned y = 0; y < all.y; y++)
             for (unsigned x = 0; x < all.x; x++, turn++) {
                 host_block_idx = {x, y, z};
                 host_shared_block();
+                host_races_block();
                 run_block(threads, turn % 2);
                 host_shared_block_end();
             }
     host_shared_launch_end();
+    // As if a thousand threads went on at a time, a nanosecond each step.
+    return 1 + ((double)machine.meetings + (double)threads * all.x * all.y * all.z) * 1e-6;
 }

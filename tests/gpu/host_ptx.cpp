@@ -28,6 +28,7 @@ struct Loading {
     uint32_t (&r)[4];
     uint32_t address;
     bool turned;
+    unsigned thread;
 };
 
 // Lane i has of each matrix row i / 4, columns i % 4 * 2 and the next; where it is turned, that
@@ -36,9 +37,11 @@ void load_all(void *const *lanes)
 {
     for (int m = 0; m < 4; m++) {
         const uint16_t *rows[8];
-        for (int i = 0; i < 8; i++)
-            rows[i] = (const uint16_t *)host_shared_at(lane_of<Loading>(lanes, m * 8 + i).address, 16,
-                                                       16);
+        for (int i = 0; i < 8; i++) {
+            const Loading &from = lane_of<Loading>(lanes, m * 8 + i);
+            rows[i] = (const uint16_t *)host_shared_at(from.address, 16, 16);
+            host_race(rows[i], 16, from.thread, false);
+        }
         for (int i = 0; i < 32; i++) {
             const Loading &to = lane_of<Loading>(lanes, i);
             const int line = i / 4, pair = i % 4 * 2;
@@ -89,7 +92,7 @@ void multiply_all(void *const *lanes)
 
 void host_load_matrix4(uint32_t (&r)[4], uint32_t address, bool turned)
 {
-    Loading mine = {r, address, turned};
+    Loading mine = {r, address, turned, host_thread()};
     host_warp_together(load_all, &mine);
 }
 

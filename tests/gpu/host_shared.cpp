@@ -104,6 +104,37 @@ void host_shared_launch_end()
     find_touched();
 }
 
+size_t host_shared_bytes()
+{
+    return static_size() + sizeof room;
+}
+
+size_t host_shared_offset(const void *address)
+{
+    const char *at = (const char *)address;
+    const bool is_static = at >= __start_host_shared && at < __stop_host_shared;
+    return (size_t)(is_static ? at - __start_host_shared : at - room) + (is_static ? 0 : static_size());
+}
+
+ptrdiff_t host_shared_dynamic(const void *address)
+{
+    const char *at = (const char *)address;
+    return at >= room && at < room + sizeof room ? at - dynamic : -1;
+}
+
+bool host_shared_has(const void *address, size_t bytes)
+{
+    const char *at = (const char *)address;
+    if (at >= __start_host_shared && at + bytes <= __stop_host_shared)
+        return true;
+    if (at < room || at >= room + sizeof room)
+        return false;
+    if (at < dynamic || at + bytes > dynamic + dynamic_size)
+        host_die("bytes %td to %td of %u of its dynamic shared memory are touched", at - dynamic,
+                 at - dynamic + (std::ptrdiff_t)bytes, dynamic_size);
+    return true;
+}
+
 const char *host_shared_where(const void *address)
 {
     const char *at = (const char *)address;
@@ -146,7 +177,10 @@ void host_copy_async(uint32_t to, const void *from, uint32_t bytes, bool valid)
 {
     if ((uintptr_t)from % bytes)
         host_die("an address in global memory is not aligned to %u bytes", bytes);
+    if (valid)
+        host_check_touch(from, bytes, false);
     void *const at = host_shared_at(to, bytes, bytes);
+    host_race(at, bytes, host_thread(), true);
     memset(at, NAN_BYTE, bytes);
     host_copies().pending.push_back({at, from, bytes, valid});
 }
@@ -164,6 +198,7 @@ void host_copy_wait(unsigned left)
     const size_t groups = all.ends.size() - left, done = all.ends[groups - 1];
     for (size_t i = 0; i < done; i++) {
         const HostCopy &c = all.pending[i];
+        host_race(c.to, c.bytes, host_thread(), true);
         if (c.valid)
             memcpy(c.to, c.from, c.bytes);
         else

@@ -103,12 +103,16 @@ void check(osp_status status, const osp_error *err)
 
 static char *device_room(bench *b, size_t bytes, size_t extra)
 {
-    b->used = (b->used + 255) / 256 * 256;
-    char *at = b->room + b->used + extra;
-    b->used += bytes + extra + 256;
-    if (b->used > b->room_bytes)
-        fatal("a case needs more device memory than there is room");
-    return at;
+    osp_error err;
+    void **block = b->blocks + b->block_count++;
+    check(osp_gpu_alloc(b->gpu, block, bytes + extra ? bytes + extra : 1, &err), &err);
+    return (char *)*block + extra;
+}
+
+static void free_room(bench *b)
+{
+    while (b->block_count)
+        osp_gpu_free(b->gpu, b->blocks[--b->block_count]);
 }
 
 static void to_device(bench *b, void *dst, const void *src, size_t bytes)
@@ -296,7 +300,6 @@ static void run_tactic(bench *b, const test *t, const osp_tactic *tactic, const 
     placed at;
     osp_error err;
     char why[512] = "";
-    const size_t before = b->used;
     place(b, t, &at, odd);
     for (int32_t i = 0; i < t->dst_count; i++)
         if (at.dst[i])
@@ -320,7 +323,7 @@ static void run_tactic(bench *b, const test *t, const osp_tactic *tactic, const 
         good = compare(t->dst + i, got, t->expected[i], worst, why, sizeof why);
         free(got);
     }
-    b->used = before;
+    free_room(b);
     b->ran++;
     count_for(b, t->op->type)->ran++;
     if (!good)

@@ -5,7 +5,7 @@
 
 #include "backends/backend.h"
 
-enum { OPERANDS = 64, MOST_NAMES = 80, GUARD = 0xA5, SHOWN = 60 };
+enum { OPERANDS = 64, MOST_NAMES = 80, MOST_BLOCKS = 2 * OPERANDS + 2, GUARD = 0xA5, SHOWN = 60 };
 
 typedef struct op_count {
     const char *name;
@@ -18,8 +18,10 @@ typedef struct bench {
     osp_context ctx;
     osp_gpu *gpu;
     osp_gpu_stream stream;
-    char *room;  // device memory, handed out from its start for each run
-    size_t room_bytes, used;
+    // Device memory of one run. Each operand has a block of its own: what a kernel touches outside
+    // shows, on a GPU by compute-sanitizer, in host memory always.
+    void *blocks[MOST_BLOCKS];
+    size_t block_count;
     op_count counts[MOST_NAMES];
     size_t kinds, ran, failed, shown, uninferred;
     size_t blind;  // comparisons that an unwritten destination would pass
@@ -44,11 +46,6 @@ void *take(size_t bytes);  // zeroed; fatal where there is no memory
 void check(osp_status status, const osp_error *err);
 size_t count_of(const osp_operand *o);
 void set_dense(osp_operand *o);
-
-// Chooses the device, and how much of its memory to take: a GPU (ops_gpu.c), or one in host memory
-// with the kernels compiled for the host (ops_host.c). done: all of it was given back.
-size_t ops_device(osp_context *ctx);
-bool ops_device_done(void);
 
 // ---- Running (ops_run.c) ------------------------------------------------------------------------
 

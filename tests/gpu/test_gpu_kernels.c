@@ -13,6 +13,7 @@ int main(void)
     kernel_test t = {.ctx = &ctx, .quick = true};
     fake_gpu_init(&fake);
     fake.run_code = host_cuda_run;
+    host_cuda_memory(fake_gpu_block, &fake);
     osp_gpu_scope scope;
     if (osp_context_init(&ctx, NULL, &err))
         return 1;

@@ -39,7 +39,9 @@ extern unsigned host_lane;  // number of the thread in its warp
 // Says which kernel, block and thread it is, and what is wrong; ends the program.
 [[noreturn]] void host_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-void host_block_barrier();
+void host_block_barrier();  // both: host_races.cpp
+void host_warp_barrier();
+void host_give_way();  // lets others on: for a thread that waits by looking again and again
 
 // All lanes of a warp (or the four warps of a group) come here with the same `work`; the last one
 // does it for all of them. lanes[i]: what lane i brought, NULL where it has returned.
@@ -61,11 +63,16 @@ inline void __syncthreads()
 
 inline void __syncwarp(unsigned = 0xffffffff)
 {
-    host_warp_exchange(0);
+    host_warp_barrier();
 }
 
 inline void __threadfence()
 {
+}
+
+inline void __nanosleep(unsigned)
+{
+    host_give_way();
 }
 
 template <typename T> uint64_t host_bits(T v)
@@ -167,46 +174,46 @@ template <typename T> T __reduce_min_sync(unsigned mask, T v)
 
 // ---- Memory -------------------------------------------------------------------------------------
 
+// What an atomic touches must be there, but is no race.
+void host_atomic_touch(const void *address, size_t bytes);
+
+template <typename T, typename F>
+__attribute__((noinline, no_sanitize("kernel-address"))) T host_atomic(T *p, F f)
+{
+    host_atomic_touch(p, sizeof *p);
+    const T old = *p;
+    *p = f(old);
+    return old;
+}
+
 template <typename T> T atomicAdd(T *p, T v)
 {
-    const T old = *p;
-    *p = old + v;
-    return old;
+    return host_atomic(p, [v](T old) { return old + v; });
 }
 
 template <typename T> T atomicMax(T *p, T v)
 {
-    const T old = *p;
-    *p = old < v ? v : old;
-    return old;
+    return host_atomic(p, [v](T old) { return old < v ? v : old; });
 }
 
 template <typename T> T atomicMin(T *p, T v)
 {
-    const T old = *p;
-    *p = v < old ? v : old;
-    return old;
+    return host_atomic(p, [v](T old) { return v < old ? v : old; });
 }
 
 template <typename T> T atomicExch(T *p, T v)
 {
-    const T old = *p;
-    *p = v;
-    return old;
+    return host_atomic(p, [v](T) { return v; });
 }
 
 template <typename T> T atomicCAS(T *p, T expected, T v)
 {
-    const T old = *p;
-    *p = old == expected ? v : old;
-    return old;
+    return host_atomic(p, [expected, v](T old) { return old == expected ? v : old; });
 }
 
 inline unsigned atomicOr(unsigned *p, unsigned v)
 {
-    const unsigned old = *p;
-    *p = old | v;
-    return old;
+    return host_atomic(p, [v](unsigned old) { return old | v; });
 }
 
 template <typename T> T __ldg(const T *p)
