@@ -18,7 +18,7 @@ enum {
     FLUSH_BYTES = 128 << 20,  // more than the L2 of any device we know
     PATTERN_BYTES = 1 << 20,
     RUNS = 7,
-    ROW = 16,               // launches
+    ROW = 8,                // launches
     ROW_BELOW_US = 100,     // one launch: longer ones gain nothing from a row
     WARM_BYTES = 16 << 20,  // operands that stay in the L2 beside those of the steps around
     OPERANDS = 16

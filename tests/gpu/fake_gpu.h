@@ -41,7 +41,7 @@ typedef struct fake_gpu {
     size_t used_bytes;
     uint64_t replays;
     uint64_t overlaps;  // launches that were to overlap, run or recorded
-    double busy_us;  // of kernels so far, where run_code is there
+    double busy_us;     // of kernels so far, where run_code is there
     // Its own.
     pthread_mutex_t lock;
     struct fake_block *blocks;

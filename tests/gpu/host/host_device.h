@@ -41,7 +41,7 @@ extern unsigned host_lane;  // number of the thread in its warp
 
 void host_block_barrier();  // both: host_races.cpp
 void host_warp_barrier();
-void host_give_way();  // lets others on: for a thread that waits by looking again and again
+void host_give_way();   // lets others on: for a thread that waits by looking again and again
 void host_grid_wait();  // this thread has waited for the kernel before (gpu/gpu_grid.cuh)
 
 // All lanes of a warp (or the four warps of a group) come here with the same `work`; the last one
