@@ -19,7 +19,7 @@ enum {
     PATTERN_BYTES = 1 << 20,
     RUNS = 7,
     ROW = 8,                // launches
-    ROW_BELOW_US = 100,     // one launch: longer ones gain nothing from a row
+    ROW_BELOW_US = 30,      // one launch: what lies between longer ones matters little
     WARM_BYTES = 16 << 20,  // operands that stay in the L2 beside those of the steps around
     OPERANDS = 16
 };
