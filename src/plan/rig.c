@@ -12,7 +12,7 @@ enum {
     ALIGN = 256,
     FLUSH_BYTES = 128 << 20,  // more than the L2 of any device we know
     PATTERN_BYTES = 1 << 20,
-    ROW = 16,              // launches
+    ROW = 8,               // launches
     WARM_BYTES = 16 << 20  // operands that stay in the L2 beside those of the steps around
 };
 

@@ -8,7 +8,7 @@
 #include "plan/rig.h"
 #include "plan/tune_cache.h"
 
-enum { RUNS = 7, ROW_BELOW_US = 100 };  // longer launches gain nothing from a row
+enum { RUNS = 7, ROW_BELOW_US = 30 };  // what lies between longer launches matters little
 
 struct osp_tuner {
     osp_rig rig;
