@@ -1,4 +1,4 @@
-// The convolution kernels and the struct that they take: what the .cu files and conv_tactics.c agree
+// The convolution kernels and the struct that they take: what the .cu files and the tactics agree
 // on. Plain C, also valid CUDA C++. All of them: 2-D, channels last, FP16 with FP32 sums.
 // Thread rule: no state.
 #ifndef OSP_BACKENDS_CUDA_CONV_KERNELS_H
