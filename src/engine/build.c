@@ -1,254 +1,22 @@
-// From a model to an engine: which dimensions are batch, height and width, which inputs are fixed,
-// one graph for each variant, inference, and the shared compiler.
+// From a model to an engine: one graph for each variant, inference, the shared compiler, and the
+// comparison with FP32.
 #include <stdio.h>
 #include <string.h>
 
+#include "engine/builder.h"
 #include "engine/fp32_check.h"
-#include "engine/pixels.h"
 #include "engine/whole_engine.h"
 #include "ops/op.h"
 #include "plan/tune.h"
 
 enum { PIXEL_ROW = 16 };  // the kernel reads rows of pixels in whole 16 of them
 
-// What a free dimension of an input stands for.
-typedef enum role { ROLE_FIXED = 0, ROLE_BATCH, ROLE_HEIGHT, ROLE_WIDTH } role;
-
-typedef struct builder {
-    osp_model *model;
-    const osp_engine_options *options;
-    int32_t image;  // graph input that takes the pixels; -1: none
-    bool batch_free;
-    int32_t batches[8], batch_count;
-    int32_t height, width;
-    osp_pixels pixels;        // how the image comes in
-    uint64_t batched_inputs;  // by position among the inputs that are not fixed
-    bool exposed;             // to be compared: with outputs that do not depend on choices
-    bool untuned;             // by the first tactics that accept
-} builder;
-
-static const osp_tensor *fixed_tensor(const builder *b, const char *name)
-{
-    for (int32_t i = 0; i < b->options->fixed_input_count; i++)
-        if (b->options->fixed_inputs[i].name && !strcmp(b->options->fixed_inputs[i].name, name))
-            return b->options->fixed_inputs + i;
-    return NULL;
-}
-
-static const osp_value *input_value(const builder *b, int32_t i)
-{
-    return b->model->graph.values + b->model->graph.inputs[i];
-}
-
-static osp_status check_fixed_inputs(const builder *b, osp_error *err)
-{
-    for (int32_t f = 0; f < b->options->fixed_input_count; f++) {
-        const osp_tensor *t = b->options->fixed_inputs + f;
-        if (!t->name)
-            OSP_FAIL(err, OSP_ERROR_ARGUMENT, "fixed input %d has no name: name it", f);
-        int32_t i = 0;
-        while (i < b->model->graph.input_count && strcmp(input_value(b, i)->name, t->name))
-            i++;
-        if (i == b->model->graph.input_count)
-            OSP_FAIL(err, OSP_ERROR_ARGUMENT, "fixed input '%s': the model has no such input",
-                     t->name);
-        const osp_value *v = input_value(b, i);
-        if (t->dtype != v->dtype)
-            OSP_FAIL(err, OSP_ERROR_ARGUMENT, "fixed input '%s' is %s, the model wants %s", t->name,
-                     osp_dtype_name(t->dtype), osp_dtype_name(v->dtype));
-        if (t->place == OSP_PLACE_DEVICE || t->rank < 0 || t->rank > OSP_MAX_RANK)
-            OSP_FAIL(err, OSP_ERROR_ARGUMENT, "fixed input '%s': give a host tensor of rank 0 to 8",
-                     t->name);
-    }
-    for (int32_t i = 0; i < b->model->graph.input_count; i++) {
-        const osp_value *v = input_value(b, i);
-        if (b->model->input_fixes[i] && !fixed_tensor(b, v->name))
-            OSP_FAIL(err, OSP_ERROR_UNSUPPORTED,
-                     "input '%s' determines shapes: give it as a fixed input (--fixed-input "
-                     "%s=FILE)",
-                     v->name, v->name);
-    }
-    return OSP_OK;
-}
-
-// The pixels: the first rank-4 float input whose channel dimension is fixed.
-static int32_t find_image(const builder *b)
-{
-    for (int32_t i = 0; i < b->model->graph.input_count; i++) {
-        const osp_value *v = input_value(b, i);
-        if (v->shape.rank == 4 && !fixed_tensor(b, v->name) && v->shape.dims[1] > 0 &&
-            v->shape.dims[1] <= 4 &&
-            (v->dtype == OSP_DTYPE_FLOAT32 || v->dtype == OSP_DTYPE_FLOAT16))
-            return i;
-    }
-    return -1;
-}
-
-static role role_of(const builder *b, int32_t input, int32_t d)
-{
-    static const role of_image[4] = {ROLE_BATCH, ROLE_FIXED, ROLE_HEIGHT, ROLE_WIDTH};
-    const osp_value *v = input_value(b, input);
-    if (v->shape.dims[d] >= 0)
-        return ROLE_FIXED;
-    if (input == b->image)
-        return of_image[d];
-    const char *name = v->dim_names ? v->dim_names[d] : NULL;
-    const osp_value *image = b->image >= 0 ? input_value(b, b->image) : NULL;
-    for (int32_t i = 0; name && image && image->dim_names && i < 4; i++)
-        if (image->dim_names[i] && image->shape.dims[i] < 0 && !strcmp(image->dim_names[i], name))
-            return of_image[i];
-    return d == 0 ? ROLE_BATCH : ROLE_FIXED;
-}
-
-static osp_status check_inputs(builder *b, osp_error *err)
-{
-    int32_t position = 0;
-    for (int32_t i = 0; i < b->model->graph.input_count; i++) {
-        const osp_value *v = input_value(b, i);
-        if (fixed_tensor(b, v->name))
-            continue;
-        if (v->shape.rank < 0)
-            OSP_FAIL(err, OSP_ERROR_UNSUPPORTED,
-                     "input '%s' has no shape: export the model with one", v->name);
-        for (int32_t d = 0; d < v->shape.rank; d++) {
-            role r = role_of(b, i, d);
-            if (r == ROLE_FIXED && v->shape.dims[d] < 0)
-                OSP_FAIL(err, OSP_ERROR_UNSUPPORTED,
-                         "input '%s' leaves dimension %d free, which is neither batch nor the size "
-                         "of an image: export the model with it fixed",
-                         v->name, d);
-            if (r == ROLE_BATCH) {
-                b->batch_free = true;
-                if (position < 64 && d == 0)
-                    b->batched_inputs |= UINT64_C(1) << position;
-            }
-        }
-        position++;
-    }
-    return OSP_OK;
-}
-
-int32_t osp_default_batches(bool gpu, int32_t batches[8])
-{
-    static const int32_t all[] = {1, 2, 4};
-    int32_t count = gpu ? 3 : 1;
-    memcpy(batches, all, (size_t)count * sizeof *all);
-    return count;
-}
-
-static osp_status choose_batches(builder *b, bool gpu, osp_error *err)
-{
-    const int32_t *asked = b->options->batches;
-    int32_t fixed = 0;
-    if (!b->batch_free && b->image >= 0)
-        fixed = (int32_t)osp_i64_min(input_value(b, b->image)->shape.dims[0], INT32_MAX);
-    for (int i = 0; i < 8; i++) {
-        if (!asked[i])
-            continue;
-        if (!b->batch_free && asked[i] != fixed)
-            OSP_FAIL(err, OSP_ERROR_ARGUMENT,
-                     "the model fixes the batch at %d, not %d: export it with a free batch "
-                     "(dynamic axis 0)",
-                     fixed, asked[i]);
-        // Insertion into a rising list without repeats.
-        int32_t at = 0;
-        while (at < b->batch_count && b->batches[at] < asked[i])
-            at++;
-        if (at < b->batch_count && b->batches[at] == asked[i])
-            continue;
-        memmove(b->batches + at + 1, b->batches + at,
-                (size_t)(b->batch_count - at) * sizeof *b->batches);
-        b->batches[at] = asked[i];
-        b->batch_count++;
-    }
-    if (b->batch_count)
-        return OSP_OK;
-    if (b->batch_free)
-        b->batch_count = osp_default_batches(gpu, b->batches);
-    else
-        b->batches[b->batch_count++] = fixed;
-    return OSP_OK;
-}
-
-static osp_status choose_size(builder *b, osp_error *err)
-{
-    const osp_engine_options *o = b->options;
-    const int64_t *dims = b->image >= 0 ? input_value(b, b->image)->shape.dims : NULL;
-    int64_t h = dims ? dims[2] : -1, w = dims ? dims[3] : -1;
-    if (o->height && ((h >= 0 && h != o->height) || (w >= 0 && w != o->width)))
-        OSP_FAIL(err, OSP_ERROR_ARGUMENT,
-                 "the model fixes its input at %lldx%lld, not %dx%d: export it for that size, or "
-                 "with free height and width (dynamic axes 2 and 3)",
-                 (long long)h, (long long)w, o->height, o->width);
-    int32_t asked_h = o->height ? o->height : OSP_DEFAULT_SIZE;
-    int32_t asked_w = o->width ? o->width : OSP_DEFAULT_SIZE;
-    b->height = h >= 0 ? (int32_t)osp_i64_min(h, INT32_MAX) : asked_h;
-    b->width = w >= 0 ? (int32_t)osp_i64_min(w, INT32_MAX) : asked_w;
-    return OSP_OK;
-}
-
-// Turns a graph input into a constant and takes it off the list of inputs.
-static osp_status fix_input(osp_graph *g, osp_vid v, const osp_tensor *t, osp_error *err)
-{
-    osp_shape shape = {.rank = t->rank};
-    for (int32_t d = 0; d < t->rank; d++)
-        shape.dims[d] = t->dims[d];
-    const osp_shape *declared = &g->values[v].shape;
-    bool fits = declared->rank < 0 || declared->rank == shape.rank;
-    for (int32_t d = 0; fits && d < declared->rank; d++)
-        fits = declared->dims[d] < 0 || declared->dims[d] == shape.dims[d];
-    size_t bytes;
-    if (!fits || !osp_shape_bytes(&shape, t->dtype, &bytes) || (bytes && !t->data))
-        OSP_FAIL(err, OSP_ERROR_ARGUMENT, "fixed input '%s' does not have the model's shape",
-                 g->values[v].name);
-    for (int32_t d = 0; d < t->rank; d++)
-        if (t->byte_strides[d])
-            OSP_FAIL(err, OSP_ERROR_ARGUMENT, "fixed input '%s' is strided: make it dense",
-                     g->values[v].name);
-    void *copy = osp_arena_alloc(&g->arena, bytes);
-    if (!copy)
-        OSP_FAIL_MEMORY(err);
-    if (bytes)
-        memcpy(copy, t->data, bytes);
-    g->values[v].shape = shape;
-    g->values[v].data = copy;
-    int32_t kept = 0;
-    for (int32_t i = 0; i < g->input_count; i++)
-        if (g->inputs[i] != v)
-            g->inputs[kept++] = g->inputs[i];
-    g->input_count = kept;
-    return OSP_OK;
-}
-
-static osp_status size_inputs(const builder *b, osp_graph *g, int32_t batch, osp_error *err)
-{
-    const osp_graph *whole = &b->model->graph;
-    for (int32_t i = 0; i < whole->input_count; i++) {
-        osp_value *v = g->values + whole->inputs[i];
-        const osp_tensor *fixed = fixed_tensor(b, v->name);
-        if (fixed) {
-            OSP_TRY(fix_input(g, whole->inputs[i], fixed, err));
-            continue;
-        }
-        for (int32_t d = 0; d < v->shape.rank; d++) {
-            role r = role_of(b, i, d);
-            if (r != ROLE_FIXED)
-                v->shape.dims[d] = r == ROLE_BATCH    ? batch
-                                   : r == ROLE_HEIGHT ? b->height
-                                                      : b->width;
-        }
-    }
-    if (b->pixels != OSP_PIXELS_UINT8)
-        return OSP_OK;
-    return osp_pixels_insert(g, whole->inputs[b->image], &b->options->image_input, err);
-}
-
 // The whole model at one batch, inferred.
-static osp_status make_variant(const builder *b, osp_graph *g, int32_t batch, bool allow_opaque,
+static osp_status make_variant(const osp_builder *b, osp_graph *g, int32_t batch, bool allow_opaque,
                                osp_error *err)
 {
     OSP_TRY(osp_graph_clone(g, &b->model->graph, err));
-    osp_status status = size_inputs(b, g, batch, err);
+    osp_status status = osp_builder_size_inputs(b, g, batch, err);
     if (!status)
         status = osp_graph_infer(g, allow_opaque, err);
     if (!status && b->exposed)
@@ -261,15 +29,13 @@ static osp_status make_variant(const builder *b, osp_graph *g, int32_t batch, bo
 osp_status osp_model_specialise(osp_graph *out, osp_model *model, const osp_engine_options *options,
                                 osp_error *err)
 {
-    builder b = {.model = model, .options = options};
-    OSP_TRY(check_fixed_inputs(&b, err));
-    b.image = find_image(&b);
-    OSP_TRY(check_inputs(&b, err));
-    OSP_TRY(choose_size(&b, err));
+    osp_builder b = {.model = model, .options = options};
+    OSP_TRY(osp_builder_look(&b, err));
     return make_variant(&b, out, 1, true, err);
 }
 
-static osp_status build_variant(const builder *b, osp_engine *engine, int32_t batch, osp_error *err)
+static osp_status build_variant(const osp_builder *b, osp_engine *engine, int32_t batch,
+                                osp_error *err)
 {
     osp_graph g;
     OSP_TRY(make_variant(b, &g, batch, false, err));
@@ -300,13 +66,13 @@ static uint64_t find_batched_outputs(const osp_compiled *c, bool batch_free)
 }
 
 // The model for a backend that takes it whole: sizes filled in, the batch left as it is.
-static osp_status make_whole(const builder *b, osp_graph *g, osp_error *err)
+static osp_status make_whole(const osp_builder *b, osp_graph *g, osp_error *err)
 {
     osp_graph sized;
     OSP_TRY(make_variant(b, &sized, b->batches[0], true, err));
     osp_status status = osp_graph_clone(g, &b->model->graph, err);
     if (!status) {
-        status = size_inputs(b, g, b->batch_free ? -1 : b->batches[0], err);
+        status = osp_builder_size_inputs(b, g, b->batch_free ? -1 : b->batches[0], err);
         osp_model_learn_types(g, &sized);
         if (!status && b->exposed)
             status = osp_graph_expose_choices(g, err);
@@ -317,7 +83,7 @@ static osp_status make_whole(const builder *b, osp_graph *g, osp_error *err)
     return status;
 }
 
-static osp_status build_whole(const builder *b, osp_engine *engine, osp_error *err)
+static osp_status build_whole(const osp_builder *b, osp_engine *engine, osp_error *err)
 {
     const osp_engine_options *o = b->options;
     osp_graph g;
@@ -341,7 +107,7 @@ static osp_status build_whole(const builder *b, osp_engine *engine, osp_error *e
     return status;
 }
 
-static osp_status build_each(const builder *b, osp_engine *engine, osp_error *err)
+static osp_status build_each(const osp_builder *b, osp_engine *engine, osp_error *err)
 {
     const osp_progress *p = &b->options->progress;
     for (int32_t i = 0; i < b->batch_count; i++) {
@@ -357,7 +123,7 @@ static osp_status build_each(const builder *b, osp_engine *engine, osp_error *er
     return OSP_OK;
 }
 
-static osp_status build_variants(const builder *b, osp_engine *engine, osp_error *err)
+static osp_status build_variants(const osp_builder *b, osp_engine *engine, osp_error *err)
 {
     osp_compiled *c = &engine->compiled;
     if (c->gpu && !b->untuned)
@@ -368,7 +134,7 @@ static osp_status build_variants(const builder *b, osp_engine *engine, osp_error
     return status;
 }
 
-static osp_status build_all(const builder *b, osp_engine *engine, osp_error *err)
+static osp_status build_all(const osp_builder *b, osp_engine *engine, osp_error *err)
 {
     engine->facts.height = b->image >= 0 ? b->height : OSP_DEFAULT_SIZE;
     engine->facts.width = b->image >= 0 ? b->width : OSP_DEFAULT_SIZE;
@@ -392,11 +158,11 @@ static osp_precision choose_precision(osp_precision asked, bool gpu)
 // ---- Compared with FP32 -------------------------------------------------------------------------
 
 // One more engine, for the comparison only: one row, and outputs that can be compared.
-static osp_status build_beside(osp_engine **out, const builder *shared, const osp_engine *engine,
-                               osp_precision precision, osp_error *err)
+static osp_status build_beside(osp_engine **out, const osp_builder *shared,
+                               const osp_engine *engine, osp_precision precision, osp_error *err)
 {
     osp_engine_options o = *shared->options;
-    builder b = *shared;
+    osp_builder b = *shared;
     o.progress = (osp_progress){0};
     o.builder_level = 1;
     b.options = &o;
@@ -420,7 +186,7 @@ static bool same_outputs(const osp_engine *a, const osp_engine *b)
 }
 
 // The engine itself where its outputs can be compared as they are, else one of its kind.
-static osp_status compare_fp32(const builder *b, osp_engine *engine, osp_error *err)
+static osp_status compare_fp32(const osp_builder *b, osp_engine *engine, osp_error *err)
 {
     osp_engine *fp32 = NULL, *low = NULL;
     osp_status status = build_beside(&fp32, b, engine, OSP_PRECISION_FP32, err);
@@ -436,7 +202,7 @@ static osp_status compare_fp32(const builder *b, osp_engine *engine, osp_error *
 
 // A whole-model backend may take minutes for another engine: only where a tolerance asks for it.
 // Without one, a comparison that fails (for want of memory, say) costs the figures and no more.
-static osp_status check_fp32(const builder *b, osp_engine *engine, osp_error *err)
+static osp_status check_fp32(const osp_builder *b, osp_engine *engine, osp_error *err)
 {
     const osp_compiled *c = &engine->compiled;
     const osp_progress *p = &b->options->progress;
@@ -464,8 +230,8 @@ static osp_status check_fp32(const builder *b, osp_engine *engine, osp_error *er
 // ---- Building -----------------------------------------------------------------------------------
 
 // The cuda backend has a kernel for it, in FP16.
-static osp_status choose_pixels(builder *b, const osp_backend_def *backend, osp_precision precision,
-                                osp_error *err)
+static osp_status choose_pixels(osp_builder *b, const osp_backend_def *backend,
+                                osp_precision precision, osp_error *err)
 {
     const osp_graph *g = &b->model->graph;
     const bool fast = backend->id == OSP_BACKEND_CUDA && precision == OSP_PRECISION_FP16 &&
@@ -475,16 +241,16 @@ static osp_status choose_pixels(builder *b, const osp_backend_def *backend, osp_
 }
 
 // On one backend; `reason` says why others were passed over.
-static osp_status build_on(osp_engine **out, const builder *shared, const osp_backend_def *backend,
-                           const char *reason, osp_error *err)
+static osp_status build_on(osp_engine **out, const osp_builder *shared,
+                           const osp_backend_def *backend, const char *reason, osp_error *err)
 {
-    builder b = *shared;
+    osp_builder b = *shared;
     const osp_engine_options *o = b.options;
     const bool gpu = backend->program != NULL;
     const osp_precision precision = choose_precision(o->precision, gpu);
     osp_engine *engine;
     *out = NULL;
-    OSP_TRY(choose_batches(&b, gpu, err));
+    OSP_TRY(osp_builder_batches(&b, gpu, err));
     OSP_TRY(choose_pixels(&b, backend, precision, err));
     OSP_TRY(osp_engine_make(&engine, b.model->runtime, backend, precision, o->device, err));
     engine->facts.reason = osp_arena_strndup(&engine->arena, reason, strlen(reason));
@@ -505,15 +271,12 @@ static osp_status build(osp_engine **out, osp_model *model, const osp_engine_opt
     const double start = osp_time_us();
     osp_engine_options options;
     OSP_TRY(osp_engine_options_check(given, &options, err));
-    builder b = {.model = model, .options = &options};
+    osp_builder b = {.model = model, .options = &options};
     osp_backend_choice choice = {0};
     const osp_backend_def *backend;
     bool makeshift = false;
     OSP_TRY(osp_backend_next(model->runtime, &options, &choice, &backend, err));
-    OSP_TRY(check_fixed_inputs(&b, err));
-    b.image = find_image(&b);
-    OSP_TRY(check_inputs(&b, err));
-    OSP_TRY(choose_size(&b, err));
+    OSP_TRY(osp_builder_look(&b, err));
     for (;;) {
         osp_error why;
         const osp_status status = build_on(out, &b, backend, choice.reason, &why);

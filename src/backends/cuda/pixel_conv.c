@@ -2,7 +2,7 @@
 // as the matrix instructions' operands, then the bias.
 #include <math.h>
 
-#include "backends/cuda/cuda.h"
+#include "backends/cuda/conv_shared.h"
 #include "backends/cuda/pixel_kernels.h"
 #include "base/half.h"
 #include "ops/internal.h"
@@ -21,11 +21,6 @@ typedef struct pixel_conv {
     size_t bias_at;
 } pixel_conv;
 
-static int64_t up(int64_t n, int64_t step)
-{
-    return (n + step - 1) / step * step;
-}
-
 // The kernel for a window; NULL: it is too large.
 static const osp_pixel_kernel *find_kernel(const osp_pixel_args *a)
 {
@@ -39,13 +34,13 @@ static const osp_pixel_kernel *find_kernel(const osp_pixel_args *a)
 static void lay_out(osp_pixel_args *a, const osp_window *h, const osp_window *w)
 {
     const int32_t step = (int32_t)w->stride * OSP_PIXEL_CHANNELS;
-    const int32_t before = (int32_t)up(w->pad_begin * OSP_PIXEL_CHANNELS, 16) -
+    const int32_t before = (int32_t)osp_conv_up(w->pad_begin * OSP_PIXEL_CHANNELS, 16) -
                            (int32_t)w->pad_begin * OSP_PIXEL_CHANNELS;
     a->skip = step % 2 ? 0 : before % 2;
     a->lead = before - a->skip;
-    a->run = (int32_t)up(a->skip + w->size * OSP_PIXEL_CHANNELS, 2);
+    a->run = (int32_t)osp_conv_up(a->skip + w->size * OSP_PIXEL_CHANNELS, 2);
     a->lines = (int32_t)((OSP_PIXEL_TILE_H - 1) * h->stride + h->size);
-    a->pitch = (int32_t)up(a->lead + (OSP_PIXEL_TILE_W - 1) * step + a->run, 16);
+    a->pitch = (int32_t)osp_conv_up(a->lead + (OSP_PIXEL_TILE_W - 1) * step + a->run, 16);
 }
 
 static const char *refuse_window(const osp_pixel_conv_attrs *a)
@@ -127,14 +122,15 @@ static osp_status prepare(const osp_problem *p, osp_context *ctx, int32_t thread
     };
     lay_out(&s->args, h, w);
     s->kernel = find_kernel(&s->args);
-    const int64_t groups = up(out[1], OSP_PIXEL_OC) / OSP_PIXEL_OC;
-    s->bias_at = (size_t)up(groups * s->kernel->steps * OSP_PIXEL_OC * K_STEP * 2, ALIGN);
-    sizes->packed_bytes = s->bias_at + (size_t)up(groups * OSP_PIXEL_OC * 4, ALIGN);
-    s->shape = (osp_gpu_shape){.grid = {(uint32_t)(up(out[3], OSP_PIXEL_TILE_W) / OSP_PIXEL_TILE_W),
-                                        (uint32_t)(up(out[2], OSP_PIXEL_TILE_H) / OSP_PIXEL_TILE_H),
-                                        (uint32_t)in[0]},
-                               .block = {OSP_PIXEL_THREADS},
-                               .shared_bytes = (uint32_t)(s->args.lines * s->args.pitch)};
+    const int64_t groups = osp_conv_up(out[1], OSP_PIXEL_OC) / OSP_PIXEL_OC;
+    s->bias_at = (size_t)osp_conv_up(groups * s->kernel->steps * OSP_PIXEL_OC * K_STEP * 2, ALIGN);
+    sizes->packed_bytes = s->bias_at + (size_t)osp_conv_up(groups * OSP_PIXEL_OC * 4, ALIGN);
+    s->shape = (osp_gpu_shape){
+        .grid = {(uint32_t)(osp_conv_up(out[3], OSP_PIXEL_TILE_W) / OSP_PIXEL_TILE_W),
+                 (uint32_t)(osp_conv_up(out[2], OSP_PIXEL_TILE_H) / OSP_PIXEL_TILE_H),
+                 (uint32_t)in[0]},
+        .block = {OSP_PIXEL_THREADS},
+        .shared_bytes = (uint32_t)(s->args.lines * s->args.pitch)};
     float most = 0;
     for (int32_t c = 0; c < OSP_PIXEL_CHANNELS; c++)
         most = fmaxf(most, fabsf(a->scale.v[c]));
