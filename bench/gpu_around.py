@@ -90,7 +90,7 @@ def time_detection(args, model, work):
     picture = write_images(work / "images", args.size)
     conf = score_of_candidate(args, model, picture, work)
     plan = work / "detect.plan"
-    program(args, "build", model, "--batch", args.batch, "-o", plan)
+    program(args, "build", model, "--batch", args.batch, "--image-input", "auto", "-o", plan)
     rounds = []
     for _ in range(args.rounds):
         told = bench(args.bin / "osprey", plan, work / "images", args.seconds, "--conf",

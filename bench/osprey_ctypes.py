@@ -10,7 +10,6 @@ DTYPES = {1: np.float32, 4: np.int32, 5: np.int64, 6: np.uint8, 7: np.int8, 8: n
 PLACES = {"host": 0, "pinned": 1, "device": 2}
 BACKENDS = {"auto": 0, "reference": 1, "cpu": 2, "cuda": 3, "tensorrt": 4}
 PRECISIONS = {"auto": 0, "fp32": 1, "fp16": 2, "bf16": 3}
-AS_THE_MODEL = 1  # OSP_PIXELS_MODEL
 
 
 class Error(c.Structure):
@@ -161,7 +160,6 @@ class Session:
         build = EngineOptions(backend=BACKENDS[backend], precision=PRECISIONS[precision],
                               height=height, width=width,
                               cache_file=cache_file.encode() if cache_file else None)
-        build.image_input.format = AS_THE_MODEL
         build.batches[:len(batches)] = batches
         self._check(self.lib.osp_engine_build(
             c.byref(self.engine), onnx, c.byref(build), c.byref(self.err)))

@@ -35,11 +35,13 @@ int main(int argc, char **argv)
     osp_runtime *runtime = NULL;
     osp_engine *engine = NULL;
     osp_error err = {0};
+    // The network may take pixels where that is faster; detectors do not mind.
+    const osp_engine_options options = {.image_input = {.format = OSP_PIXELS_AUTO}};
     if (argc != 3)
         return fprintf(stderr, "usage: detect MODEL.onnx PHOTO.jpg\n"), 2;
     osp_status status = osp_runtime_open(&runtime, NULL, &err);
     if (!status)
-        status = osp_engine_open_cached(&engine, runtime, argv[1], CACHE, NULL, NULL, &err);
+        status = osp_engine_open_cached(&engine, runtime, argv[1], CACHE, NULL, &options, &err);
     if (!status)
         status = run(runtime, engine, argv[2], &err);
     if (status)

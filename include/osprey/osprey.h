@@ -138,9 +138,10 @@ typedef enum osp_resize {  // LETTERBOX: keep the aspect, pad with 114, centred
 } osp_resize;
 
 // How an engine takes its image: as the model does, or as pixels: uint8 N x H x W x 3, RGB, at the
-// network's size. AUTO: pixels on cuda in FP16, where the one input goes straight into a convolution.
+// network's size. AUTO, for engines that detectors run: pixels where that is faster, on cuda in FP16
+// where the one input goes straight into a convolution.
 typedef enum osp_pixels {
-    OSP_PIXELS_AUTO = 0, OSP_PIXELS_MODEL = 1, OSP_PIXELS_UINT8 = 2
+    OSP_PIXELS_MODEL = 0, OSP_PIXELS_AUTO = 1, OSP_PIXELS_UINT8 = 2
 } osp_pixels;
 // clang-format on
 

@@ -195,9 +195,6 @@ int osp_cli_runtime_open(osp_cli *cli);
 void osp_cli_close(osp_cli *cli);
 // The build options of the line. Reads the tensors of --fixed-input.
 int osp_cli_engine_options(osp_cli *cli, osp_engine_options *options);
-// The same for verbs whose inputs are raw tensors: the image as the model has it, unless the line
-// says otherwise.
-int osp_cli_tensor_options(osp_cli *cli, osp_engine_options *options);
 // Opens a plan, or builds a model or takes it from the engine cache.
 int osp_cli_engine_open(osp_cli *cli, const char *file, const osp_engine_options *options,
                         osp_engine **out);

@@ -112,14 +112,6 @@ int osp_cli_engine_options(osp_cli *cli, osp_engine_options *options)
     return OSP_CLI_DONE;
 }
 
-int osp_cli_tensor_options(osp_cli *cli, osp_engine_options *options)
-{
-    const int status = osp_cli_engine_options(cli, options);
-    if (!status && options->image_input.format == OSP_PIXELS_AUTO)
-        options->image_input.format = OSP_PIXELS_MODEL;
-    return status;
-}
-
 static osp_status build(osp_cli *cli, const char *file, const osp_engine_options *options,
                         osp_engine **out, osp_error *err)
 {

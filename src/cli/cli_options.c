@@ -116,8 +116,9 @@ static const option_row rows[] = {
      "how outputs become boxes (default: by metadata and shape)"},
     {"resize", 0, CHOICE, "auto|letterbox|stretch", AT(resize), BUILDS, 0, 0, NULL,
      "how images get the input's size (default: by head)"},
-    {"image-input", 0, CHOICE, "auto|model|uint8", AT(image_input), BUILDS, 0, 0, NULL,
-     "uint8: pixels, NxHxWx3 RGB; model: its floats (default: uint8 where it wins: cuda, fp16)"},
+    {"image-input", 0, CHOICE, "model|auto|uint8", AT(image_input), BUILDS, 0, 0, NULL,
+     "model: its own floats; uint8: pixels, NxHxWx3 RGB; auto: those where they win, on cuda in fp16 "
+     "(default: auto to detect, else model)"},
     {"fixed-input", 0, PAIRS, "NAME=FILE", AT(fixed_inputs), BUILDS, 0, 0, NULL,
      "value of an input that determines shapes; may be repeated"},
     {"trust", 0, FLAG, NULL, AT(trust), BUILDS | OSP_VERB_INSPECT, 0, 0, NULL,
@@ -336,7 +337,13 @@ static int tell_bad_option(const osp_cli_verb *verb, int c, const char *word)
 int osp_cli_options_parse(osp_cli_settings *set, const osp_cli_verb *verb, int argc, char **argv)
 {
     *set = (osp_cli_settings){
-        .conf = NAN, .iou = NAN, .tolerance = NAN, .sessions = 1, .seconds = 5};
+        .conf = NAN,
+        .iou = NAN,
+        .tolerance = NAN,
+        .sessions = 1,
+        .seconds = 5,
+        .image_input = verb->bit == OSP_VERB_DETECT ? OSP_PIXELS_AUTO : OSP_PIXELS_MODEL,
+    };
     struct option longs[ROWS + 1] = {0};
     char shorts[2 * ROWS + 2] = ":";
     size_t at = 0, s = 1;

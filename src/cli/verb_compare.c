@@ -199,7 +199,7 @@ int osp_cli_compare(osp_cli *cli)
     side a = {.file = cli->set.file}, b = {0};
     int status = osp_cli_fix_inputs(cli, a.file);
     if (!status)
-        status = osp_cli_tensor_options(cli, &options);
+        status = osp_cli_engine_options(cli, &options);
     options.tolerance = 0;  // of the outputs compared here, not of the builds
     if (!status)
         status = against(cli, &options, &b, &other);

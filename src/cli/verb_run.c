@@ -146,7 +146,7 @@ int osp_cli_run(osp_cli *cli)
     osp_engine *engine = NULL;
     int status = osp_cli_fix_inputs(cli, cli->set.file);
     if (!status)
-        status = osp_cli_tensor_options(cli, &options);
+        status = osp_cli_engine_options(cli, &options);
     if (!status)
         status = osp_cli_engine_open(cli, cli->set.file, &options, &engine);
     if (!status)

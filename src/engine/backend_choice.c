@@ -16,7 +16,7 @@ static osp_status check_image_input(const osp_image_input *in, osp_error *err)
         given |= in->mean[i] != 0 || in->scale[i] != 0;
         finite &= isfinite(in->mean[i]) && isfinite(in->scale[i]);
     }
-    if ((int)in->format < OSP_PIXELS_AUTO || in->format > OSP_PIXELS_UINT8 || in->reserved32 ||
+    if ((int)in->format < OSP_PIXELS_MODEL || in->format > OSP_PIXELS_UINT8 || in->reserved32 ||
         !finite)
         OSP_FAIL(err, OSP_ERROR_ARGUMENT,
                  "image_input: format %d: use an osp_pixels, with finite numbers", (int)in->format);

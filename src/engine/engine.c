@@ -191,7 +191,7 @@ osp_status osp_engine_describe(osp_engine *engine, osp_error *err)
         .activation_bytes = engine->session_bytes,
         .head = (osp_head)engine->facts.head,
         .resize = (osp_resize)engine->facts.resize,
-        .image_input = engine->facts.pixels ? (osp_pixels)engine->facts.pixels : OSP_PIXELS_MODEL,
+        .image_input = (osp_pixels)engine->facts.pixels,
     };
     for (int32_t i = 0; i < c->variant_count; i++) {
         const osp_variant *v = c->variants + i;

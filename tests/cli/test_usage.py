@@ -85,7 +85,7 @@ class Usage(Case):
                 (["run", TINY, "-o", "d", "--workspace", "-1"], "512M"),
                 (["run", TINY, "-o", "d", "--backend", "gpu"], "reference|cpu"),
                 (["run", TINY, "-o", "d", "--precision", "fp8"], "fp32|fp16"),
-                (["detect", TINY, "y", "--image-input", "rgb"], "auto|model|uint8"),
+                (["detect", TINY, "y", "--image-input", "rgb"], "model|auto|uint8"),
                 (["run", TINY, "-o", "d", "--threads", "99999999999999999999"], "whole number"),
                 (["run", TINY, "-o", "d", "--builder-level", "9"], "from 1 to 5"),
                 (["bench", TINY, "--seconds", "0"], "number from"),

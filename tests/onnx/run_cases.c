@@ -289,9 +289,7 @@ static osp_status build(osp_runtime *rt, test_set *t, const char *dir, const opt
 {
     char path[MAX_PATH];
     osp_tensor fixed[MAX_TENSORS];
-    osp_engine_options eo = {.backend = o->backend,
-                             .precision = o->precision,
-                             .image_input = {.format = OSP_PIXELS_MODEL}};
+    osp_engine_options eo = {.backend = o->backend, .precision = o->precision};
     snprintf(path, sizeof path, "%s/model.onnx", dir);
     const osp_status status = osp_model_open(&t->model, rt, path, err);
     if (status)

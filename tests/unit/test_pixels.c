@@ -282,8 +282,8 @@ static void test_choice(void **state)
     fixture *f = *state;
     osp_graph *g = &f->model->graph;
     const osp_vid image = g->inputs[0];
-    const osp_engine_options automatic = {0}, asked = {.image_input = {.format = OSP_PIXELS_UINT8}},
-                             model = {.image_input = {.format = OSP_PIXELS_MODEL}};
+    const osp_engine_options automatic = {.image_input = {.format = OSP_PIXELS_AUTO}},
+                             asked = {.image_input = {.format = OSP_PIXELS_UINT8}}, model = {0};
     assert_int_equal(choice(f, image, true, &automatic), OSP_PIXELS_UINT8);
     assert_int_equal(choice(f, image, true, &model), OSP_PIXELS_MODEL);
     assert_int_equal(choice(f, image, false, &automatic), OSP_PIXELS_MODEL);
@@ -295,7 +295,8 @@ static void test_choice(void **state)
                      OSP_ERROR_UNSUPPORTED);
     // The first layer stays FP32, or is no dense convolution.
     const char *const kept[] = {"Conv_0"};
-    const osp_engine_options pinned = {.keep_fp32 = kept, .keep_fp32_count = 1};
+    const osp_engine_options pinned = {
+        .keep_fp32 = kept, .keep_fp32_count = 1, .image_input = {.format = OSP_PIXELS_AUTO}};
     assert_string_equal(g->nodes[0].name, "Conv_0");
     assert_int_equal(choice(f, image, true, &pinned), OSP_PIXELS_MODEL);
     osp_conv_attrs *conv = g->nodes[0].attrs;
