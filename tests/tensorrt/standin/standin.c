@@ -9,7 +9,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 #define PICK(in10, in11) (MAJOR == 11 ? (in11) : (in10))
-enum { SLOTS = 96 };
+enum { SLOTS = 96, TYPE_UINT8 = 5 };  // TYPE: a DataType of TensorRT
 
 EXPORT standin_control standin_control_of_library;
 #define C (&standin_control_of_library)
@@ -49,7 +49,9 @@ typedef struct plan {
 typedef struct job {
     struct job *next;
     int32_t ins, outs;
-    float *x, *y;
+    const void *x;
+    float *y;
+    bool bytes;  // x is pixels, else floats
     int64_t rows, in_row, out_row;
 } job;
 
@@ -400,8 +402,12 @@ static void run_job(void *user)
 {
     const job *j = user;
     for (int64_t r = 0; r < j->rows; r++)
-        for (int64_t i = 0; i < j->out_row; i++)
-            j->y[r * j->out_row + i] = 2 * j->x[r * j->in_row + i % j->in_row] + 1;
+        for (int64_t i = 0; i < j->out_row; i++) {
+            const int64_t at = r * j->in_row + i % j->in_row;
+            const float x = j->bytes ? (float)((const uint8_t *)j->x)[at]
+                                     : ((const float *)j->x)[at];
+            j->y[r * j->out_row + i] = 2 * x + 1;
+        }
 }
 
 // The real size of an output that only the run knows, through our IOutputAllocator.
@@ -459,6 +465,7 @@ static bool context_enqueue(void *impl, void *stream)
         *j = (job){.next = self->jobs,
                    .x = self->address[0],
                    .y = self->address[i],
+                   .bytes = n->io[0].dtype == TYPE_UINT8,
                    .rows = d.d[0],
                    .in_row = count(&self->input_shape[0], 1),
                    .out_row = count(&d, 1)};
