@@ -196,8 +196,25 @@ static void point_io(osp_binding *b, void *const *io)
         *b->patches[i].slot = (char *)b->current[b->patches[i].io] + b->patches[i].offset;
 }
 
+// Nothing to compute: every output has a dim of 0, whatever the other dims are. A tactic that walks
+// along those would walk for nothing, as long as a hostile plan likes.
+static bool is_empty(const osp_problem *p)
+{
+    for (int32_t i = 0; i < p->dst_count; i++) {
+        const osp_operand *o = p->dst + i;
+        bool empty = !o->dtype;  // left out
+        for (int32_t d = 0; d < o->shape.rank; d++)
+            empty |= o->shape.dims[d] == 0;
+        if (!empty)
+            return false;
+    }
+    return true;
+}
+
 static osp_status launch_step(const osp_binding *b, bound_step *s, osp_error *err)
 {
+    if (is_empty(&s->step->problem))
+        return OSP_OK;
     const osp_status status = s->step->tactic->launch(&s->step->problem, s->step->state, &s->launch,
                                                       err);
     if (status)
