@@ -82,7 +82,12 @@ typedef struct osp_gpu_program {
     // after the first run of a variant with these addresses. OVERFLOW, naming the output.
     osp_status (*enqueue)(void *state, int32_t variant, void *const *io, const size_t *capacity,
                           osp_gpu_stream stream, osp_error *err);
-    // The same, step by step: waits for the run and adds each step's time to step_us (as many as the
+    // The same, but where the variant's last step makes output `output` from a detector's maps, that
+    // step is left out, and `maps` says where they lie until the next run; else maps->levels is 0.
+    // NULL: there are no such steps.
+    osp_status (*enqueue_maps)(void *state, int32_t variant, int32_t output, void *const *io,
+                               osp_gpu_stream stream, osp_head_maps *maps, osp_error *err);
+    // As enqueue, step by step: waits for the run and adds each step's time to step_us (as many as the
     // variant has steps). NULL: it has no steps that could be told apart.
     osp_status (*profile)(void *state, int32_t variant, void *const *io, osp_gpu_stream stream,
                           double *step_us, osp_error *err);

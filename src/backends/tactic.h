@@ -78,6 +78,10 @@ typedef struct osp_tactic {
                        void **session, osp_error *err);
     osp_status (*launch)(const osp_problem *p, void *state, const osp_launch *launch,
                          osp_error *err);
+    // Of a head whose result is centre, size and scores [N, 4 + C, A]: where its operands lie, so that
+    // boxes can be made without it. false: this one's result is of another form.
+    bool (*maps)(const osp_problem *p, const void *state, const osp_launch *launch,
+                 osp_head_maps *out);
     void (*unbind)(osp_context *ctx, void *session);
     void (*release)(osp_context *ctx, void *state);
 } osp_tactic;

@@ -1,5 +1,7 @@
 // One batch: its images are packed into pinned memory, copied in one go, resized by one launch into
-// the network's input; behind the network kernels write the boxes that are kept to pinned memory.
+// the network's input; behind the network kernels write the boxes that are kept to pinned memory. Where
+// a network ends in the kind of head that they know (osprey.BoxHead), they take its place and decode
+// only what passes the threshold: then the output's memory holds nothing else.
 #include "engine/detector_gpu.h"
 
 #include <string.h>
@@ -96,8 +98,8 @@ static osp_status open_parts(osp_detector_gpu *d, osp_error *err)
 }
 
 static osp_status put(void *user, int32_t slot, int32_t n, osp_gpu_stream stream, osp_error *err);
-static osp_status after(void *user, int32_t slot, int32_t variant, osp_gpu_stream stream,
-                        osp_error *err);
+static osp_status after(void *user, int32_t slot, int32_t variant, const osp_head_maps *maps,
+                        osp_gpu_stream stream, osp_error *err);
 
 osp_status osp_detector_gpu_open(osp_detector_gpu **out, osp_session *session,
                                  const osp_detector_gpu_options *options, osp_error *err)
@@ -128,7 +130,12 @@ osp_status osp_detector_gpu_open(osp_detector_gpu **out, osp_session *session,
         osp_detector_gpu_close(&d);
         return status;
     }
-    osp_session_set_hooks(session, &(osp_session_hooks){.put = put, .after = after, .user = d});
+    osp_session_set_hooks(session,
+                          &(osp_session_hooks){.put = put,
+                                               .after = after,
+                                               .user = d,
+                                               .takes_maps = options->head.head == OSP_HEAD_YOLO8,
+                                               .output = options->head.boxes});
     *out = d;
     return OSP_OK;
 }
@@ -279,8 +286,8 @@ static osp_status put(void *user, int32_t slot, int32_t n, osp_gpu_stream stream
     return osp_gpu_letterbox_run(d->gpu, &job, stream, err);
 }
 
-static osp_status after(void *user, int32_t slot, int32_t variant, osp_gpu_stream stream,
-                        osp_error *err)
+static osp_status after(void *user, int32_t slot, int32_t variant, const osp_head_maps *maps,
+                        osp_gpu_stream stream, osp_error *err)
 {
     const osp_detector_gpu *d = user;
     const osp_head_info *head = &d->options.head;
@@ -289,6 +296,7 @@ static osp_status after(void *user, int32_t slot, int32_t variant, osp_gpu_strea
                                                   : d->options.batch;
     const osp_gpu_boxes_run run = {
         .boxes = osp_session_device_output(d->session, slot, head->boxes),
+        .maps = maps,
         .scores = osp_session_device_output(d->session, slot, head->scores),
         .n = batch,
         .fits = d->stages[slot].fits,

@@ -103,10 +103,13 @@ typedef struct osp_session_hooks {
     // caller's). Not part of a graph: it may depend on anything.
     osp_status (*put)(void *user, int32_t slot, int32_t n, osp_gpu_stream stream, osp_error *err);
     // Work behind the network on the compute stream, part of the graph where there is one: so it may
-    // depend on slot and variant, and on device memory, but on nothing else that changes.
-    osp_status (*after)(void *user, int32_t slot, int32_t variant, osp_gpu_stream stream,
-                        osp_error *err);
+    // depend on slot and variant, and on device memory, but on nothing else that changes. `maps`:
+    // NULL, or what output `output` would be made of, which then was not made.
+    osp_status (*after)(void *user, int32_t slot, int32_t variant, const osp_head_maps *maps,
+                        osp_gpu_stream stream, osp_error *err);
     void *user;
+    bool takes_maps;  // of the network's end, where there are any
+    int32_t output;
 } osp_session_hooks;
 // Both are called between osp_gpu_enter and osp_gpu_leave. Before the first enqueue; NULL takes
 // them away. Graphs are captured anew.

@@ -190,9 +190,16 @@ static osp_status run_plain(osp_slot *slot, osp_error *err)
     size_t rows;
     for (int32_t k = 0; k < osp_session_io_count(engine); k++)
         own->capacity[k] = osp_session_io_bytes(engine, slot->variant, k, slot->n, &rows);
-    OSP_TRY(g->program->enqueue(g->state, slot->variant, own->io, own->capacity, g->compute, err));
+    osp_head_maps maps = {.levels = 0};
+    if (h->takes_maps && g->program->enqueue_maps)
+        OSP_TRY(g->program->enqueue_maps(g->state, slot->variant, h->output, own->io, g->compute,
+                                         &maps, err));
+    else
+        OSP_TRY(
+            g->program->enqueue(g->state, slot->variant, own->io, own->capacity, g->compute, err));
     if (h->after)
-        OSP_TRY(h->after(h->user, slot->index, slot->variant, g->compute, err));
+        OSP_TRY(h->after(h->user, slot->index, slot->variant, maps.levels ? &maps : NULL,
+                         g->compute, err));
     return OSP_OK;
 }
 

@@ -1,6 +1,7 @@
 // Scratch and launches of the box kernels. Thread rule: see gpu_boxes.h.
 #include "gpu/gpu_boxes.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/size.h"
@@ -155,15 +156,55 @@ static uint32_t blocks(int32_t rows, int32_t each)
     return ((uint32_t)rows + (uint32_t)each - 1) / (uint32_t)each;
 }
 
-osp_status osp_gpu_boxes_enqueue(osp_gpu_boxes *b, const osp_gpu_boxes_run *run,
-                                 osp_gpu_stream stream, osp_error *err)
+static osp_status check_run(const osp_gpu_boxes *b, const osp_gpu_boxes_run *run, osp_error *err)
 {
+    const osp_gpu_boxes_options *o = &b->options;
+    const int64_t rows = run->rows ? run->rows : o->rows;
     if (run->n < 1 || run->n > b->options.batch || !run->boxes || !run->fits || !run->result ||
         (b->options.head == OSP_HEAD_DETR_PAIR && !run->scores))
         OSP_FAIL(err, OSP_ERROR_ARGUMENT, "boxes: %d images, or an address is missing", run->n);
     if (run->rows < 0 || run->rows > b->options.rows)
         OSP_FAIL(err, OSP_ERROR_ARGUMENT, "boxes: %lld rows: at most %lld were said",
                  (long long)run->rows, (long long)b->options.rows);
+    if (run->maps && (o->head != OSP_HEAD_YOLO8 || o->dtype != OSP_DTYPE_FLOAT32 ||
+                      run->maps->classes != o->classes || run->maps->all != rows))
+        OSP_FAIL(err, OSP_ERROR_ARGUMENT, "boxes: the maps are not those of the head");
+    return OSP_OK;
+}
+
+// A logit up to which no score is above the threshold. The kernel's sigmoid may round as it likes by
+// up to 2^-12 of its value: the fast one of a logit of -88, where it is worst, is 2^-16 off.
+static float logit_bound(float threshold)
+{
+    const double p = (double)threshold * (1 - 0x1p-12);
+    return p > 0 ? (float)log(p / (1 - p)) : -INFINITY;
+}
+
+static osp_status enqueue_scan(const osp_gpu_boxes *b, const osp_gpu_boxes_run *run,
+                               const osp_boxes_args *args, const osp_gpu_shape *by_rows,
+                               osp_gpu_stream stream, osp_error *err)
+{
+    const osp_head_maps *m = run->maps;
+    if (!m)
+        return osp_gpu_launch(b->gpu,
+                              b->options.dtype == OSP_DTYPE_FLOAT16 ? &osp_kernel_boxes_scan_f16
+                                                                    : &osp_kernel_boxes_scan_f32,
+                              by_rows, args, sizeof *args, stream, err);
+    const osp_boxes_maps_args with = {.boxes = *args,
+                                      .maps = *m,
+                                      .out = (float *)(uintptr_t)run->boxes,
+                                      .logit_bound = logit_bound(args->score_threshold)};
+    const osp_gpu_shape shape = {
+        .grid = {blocks(args->rows, OSP_BOXES_SCAN / OSP_BOXES_SHARE), (uint32_t)run->n},
+        .block = {OSP_BOXES_SCAN}};
+    return osp_gpu_launch(b->gpu, osp_kernel_boxes_scan_maps + 2 * m->half_sides + m->half_classes,
+                          &shape, &with, sizeof with, stream, err);
+}
+
+osp_status osp_gpu_boxes_enqueue(osp_gpu_boxes *b, const osp_gpu_boxes_run *run,
+                                 osp_gpu_stream stream, osp_error *err)
+{
+    OSP_TRY(check_run(b, run, err));
     osp_boxes_args args = b->args;
     args.rows = run->rows ? (int32_t)run->rows : args.rows;
     args.boxes = run->boxes;
@@ -180,8 +221,7 @@ osp_status osp_gpu_boxes_enqueue(osp_gpu_boxes *b, const osp_gpu_boxes_run *run,
     const osp_gpu_shape by_images = {.grid = {n}, .block = {OSP_BOXES_THREADS}};
     const size_t size = sizeof args;
     OSP_TRY(osp_gpu_fill(b->gpu, args.counts, 0, n * sizeof *args.counts, stream, err));
-    OSP_TRY(osp_gpu_launch(b->gpu, half ? &osp_kernel_boxes_scan_f16 : &osp_kernel_boxes_scan_f32,
-                           &by_rows, &args, size, stream, err));
+    OSP_TRY(enqueue_scan(b, run, &args, &by_rows, stream, err));
     OSP_TRY(osp_gpu_launch(b->gpu, &osp_kernel_boxes_sort, &by_chunks, &args, size, stream, err));
     if (args.rows > OSP_BOXES_CHUNK)
         OSP_TRY(

@@ -4,22 +4,21 @@
 //   scan    a thread per row (a warp per row where a row's classes lie together) finds the best class
 //           and appends a key for what passes; the order of appending does not matter, because keys
 //           are unique and get sorted
+//           (where a detector's maps are given, gpu_boxes_maps.cu in its place)
 //   sort    chunks of 4096 keys, each by a bitonic network in shared memory
 //   merge   a key's place among all chunks is the sum of its places in each: binary searches
 //   keep    one block an image goes down the sorted keys in tiles: drops what overlaps a box kept
 //           before, then settles the rest 256 at a time by a matrix of overlaps, and stops when all
 //           room is taken
-#include <cuda_fp16.h>
-#include <float.h>
-
 #include "base/sigmoid.h"
-#include "gpu/gpu_kernels.h"
+#include "gpu/gpu_boxes.cuh"
 
 namespace {
 
-constexpr int SCAN = OSP_BOXES_SCAN, CHUNK = OSP_BOXES_CHUNK, THREADS = OSP_BOXES_THREADS;
-constexpr int WARP = 32, PART = 256, WORDS = PART / WARP;  // PART: boxes of one matrix
-constexpr unsigned ALL = 0xFFFFFFFFu;
+using namespace osp;
+
+constexpr int CHUNK = OSP_BOXES_CHUNK, THREADS = OSP_BOXES_THREADS;
+constexpr int PART = 256, WORDS = PART / WARP;  // PART: boxes of one matrix
 
 __device__ __forceinline__ float value(const float *p)
 {
@@ -89,11 +88,6 @@ template <typename T> __device__ Box box_of(const osp_boxes_args &a, int image, 
 
 // ---- scan ---------------------------------------------------------------------------------------
 
-struct Best {
-    float score;
-    int class_id;
-};
-
 // Planes of rows: the first of the largest classes, by running maxima.
 template <typename T> __device__ Best best_of_planes(const osp_boxes_args &a, int image, int row)
 {
@@ -118,13 +112,7 @@ template <typename T> __device__ Best best_of_line(const T *p, int count)
         if (score > best.score)
             best = {score, c};
     }
-    for (int step = WARP / 2; step; step /= 2) {
-        const float score = __shfl_xor_sync(ALL, best.score, step);
-        const int class_id = __shfl_xor_sync(ALL, best.class_id, step);
-        if (score > best.score || (score == best.score && class_id < best.class_id))
-            best = {score, class_id};
-    }
-    return best;
+    return best_of_lanes<WARP>(best);
 }
 
 // Rows of scores: the warp takes the rows of its lanes one by one, those that can matter.
@@ -159,13 +147,6 @@ template <typename T> __device__ Best best_of_six(const osp_boxes_args &a, int i
     return {value(p + 4), __float2int_rn(class_id)};
 }
 
-__device__ __forceinline__ bool wanted(const osp_boxes_args &a, int class_id)
-{
-    if (!a.class_bits)
-        return true;
-    return class_id < a.class_count && (a.class_bits[class_id / 8] >> class_id % 8 & 1);
-}
-
 template <typename T> __global__ void __launch_bounds__(SCAN) scan(const osp_boxes_args a)
 {
     const int row = blockIdx.x * SCAN + threadIdx.x, image = blockIdx.y;
@@ -176,25 +157,10 @@ template <typename T> __global__ void __launch_bounds__(SCAN) scan(const osp_box
     else if (in)
         best = a.head == OSP_HEAD_YOLO8 ? best_of_planes<T>(a, image, row)
                                         : best_of_six<T>(a, image, row);
-    // NaN fails the comparison; infinities are no scores.
-    bool pass = in && best.score > a.score_threshold && best.score <= FLT_MAX &&
-                wanted(a, best.class_id);
+    bool pass = in && passes(a, best);
     if (pass && !a.suppress)  // what cannot be drawn must not use up room
         pass = finite(box_of<T>(a, image, row));
-    const unsigned passing = __ballot_sync(ALL, pass);
-    if (!passing)
-        return;
-    const int lane = threadIdx.x % WARP, leader = __ffs(passing) - 1;
-    int base = 0;
-    if (lane == leader)
-        base = atomicAdd(&a.counts[image], __popc(passing));
-    base = __shfl_sync(ALL, base, leader);
-    if (!pass)
-        return;
-    const int64_t first = (int64_t)image * a.rows;
-    const int at = base + __popc(passing & ((1u << lane) - 1));
-    a.keys[first + at] = (uint64_t)~__float_as_uint(best.score) << 32 | (unsigned)row;
-    a.class_of[first + row] = best.class_id;
+    append(a, image, row, best, pass);
 }
 
 // ---- sort and merge -----------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 // filter, order, suppression, all images of a batch in four launches, with no wait in between; only
 // the boxes that are kept come back. From float32 outputs the boxes, their order and their bits are
 // those of src/vision/postprocess.c; from float16 those that it gives for the same values in float32.
+// A YOLO8 head's boxes can also be had from the maps that its output would be made of: the same bits,
+// and what does not pass the threshold is neither decoded nor written.
 //
 // An osp_gpu_boxes owns its scratch on the device. A run takes no memory and may be captured into a
 // graph: then the addresses it was given are baked in, and what lies there is read anew each time.
@@ -42,7 +44,9 @@ osp_status osp_gpu_boxes_open(osp_gpu_boxes **out, osp_gpu *gpu,
 void osp_gpu_boxes_close(osp_gpu_boxes **boxes);  // (scope) no run is under way
 
 typedef struct osp_gpu_boxes_run {
-    const void *boxes;   // dense, of the head's shape, n images or more
+    const void *boxes;  // dense, of the head's shape, n images or more
+    // NULL, or what `boxes` would be made of, in float32: then it is room for them, and is written.
+    const osp_head_maps *maps;
     const void *scores;  // DETR_PAIR: the logits
     int32_t n;
     int64_t rows;             // 0: as many as were opened for; else at most that

@@ -88,6 +88,22 @@ extern const osp_gpu_kernel osp_kernel_boxes_scan_f16, osp_kernel_boxes_scan_f32
     osp_kernel_boxes_sort, osp_kernel_boxes_merge, osp_kernel_boxes_keep_f16,
     osp_kernel_boxes_keep_f32;
 
+// ---- gpu_boxes_maps.cu --------------------------------------------------------------------------
+
+enum { OSP_BOXES_SHARE = 4 };  // threads of a row: its box has as many sides
+
+typedef struct osp_boxes_maps_args {
+    osp_boxes_args boxes;
+    osp_head_maps maps;
+    float *out;         // boxes.boxes: gets centre and size of the rows that pass
+    float logit_bound;  // no logit up to it has a score above the threshold
+} osp_boxes_maps_args;
+
+// In place of scan, for OSP_HEAD_YOLO8.
+// Grid: rows / (OSP_BOXES_SCAN / OSP_BOXES_SHARE), images. Block: OSP_BOXES_SCAN.
+// Distances in float32, float16, each with logits in float32, float16.
+extern const osp_gpu_kernel osp_kernel_boxes_scan_maps[4];
+
 // ---- gpu_compare.cu -----------------------------------------------------------------------------
 
 typedef struct osp_compare_args {

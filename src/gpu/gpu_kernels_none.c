@@ -9,6 +9,10 @@ const osp_gpu_kernel osp_kernel_letterbox_f16 = {"letterbox_f16", 0};
 const osp_gpu_kernel osp_kernel_letterbox_f32 = {"letterbox_f32", 0};
 const osp_gpu_kernel osp_kernel_boxes_scan_f16 = {"boxes_scan_f16", 0};
 const osp_gpu_kernel osp_kernel_boxes_scan_f32 = {"boxes_scan_f32", 0};
+const osp_gpu_kernel osp_kernel_boxes_scan_maps[4] = {{"boxes_scan_maps_f32_f32", 0},
+                                                      {"boxes_scan_maps_f32_f16", 0},
+                                                      {"boxes_scan_maps_f16_f32", 0},
+                                                      {"boxes_scan_maps_f16_f16", 0}};
 const osp_gpu_kernel osp_kernel_boxes_sort = {"boxes_sort", 0};
 const osp_gpu_kernel osp_kernel_boxes_merge = {"boxes_merge", 0};
 const osp_gpu_kernel osp_kernel_boxes_keep_f16 = {"boxes_keep_f16", 0};

@@ -21,4 +21,29 @@ typedef struct osp_gpu_fit {
     float scale_x, scale_y;  // width / src_w, height / src_h
 } osp_gpu_fit;
 
+// ---- What boxes are made of ---------------------------------------------------------------------
+
+// A map, and its steps from image to image, pixel to pixel, channel to channel in elements.
+typedef struct osp_gpu_map {
+    const void *data;
+    int64_t image, pixel, channel;
+} osp_gpu_map;
+
+enum { OSP_HEAD_LEVELS = 8, OSP_HEAD_BINS = 16 };
+
+typedef struct osp_head_level {
+    osp_gpu_map sides, classes;
+    int32_t first, pixels;  // among all
+} osp_head_level;
+
+// The operands of osprey.BoxHead (ops/internal.h) on a device. A row of its result is a pixel: level
+// after level, line after line.
+typedef struct osp_head_maps {
+    const float *places, *strides, *weights;  // weights NULL: distances are given
+    osp_head_level level[OSP_HEAD_LEVELS];
+    int32_t levels, all, classes, bins;  // all: pixels
+    int32_t half_sides, half_classes;    // FP16, else FP32
+    int32_t wide_sides, wide_classes;  // 16-byte loads along channels; sides: of OSP_HEAD_BINS bins
+} osp_head_maps;
+
 #endif

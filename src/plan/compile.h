@@ -123,6 +123,10 @@ osp_status osp_binding_run(osp_binding *binding, void *const *io, osp_threads th
 // after the step of each node.
 osp_status osp_binding_enqueue(osp_binding *binding, void *const *io, osp_gpu_stream stream,
                                osp_gpu_event *marks, osp_error *err);
+// The same without the last step, where it makes output `output` from a detector's maps: they lie where
+// `maps` says until the next run with this memory. Else all steps run, and maps->levels is 0.
+osp_status osp_binding_enqueue_maps(osp_binding *binding, int32_t output, void *const *io,
+                                    osp_gpu_stream stream, osp_head_maps *maps, osp_error *err);
 // Planned address of graph input or output i (dense, C order).
 void *osp_binding_input(const osp_binding *binding, int32_t i);
 void *osp_binding_output(const osp_binding *binding, int32_t i);

@@ -161,6 +161,13 @@ static osp_status enqueue(void *state, int32_t variant, void *const *io, const s
     return osp_binding_enqueue(((program *)state)->bindings[variant], io, stream, NULL, err);
 }
 
+static osp_status enqueue_maps(void *state, int32_t variant, int32_t output, void *const *io,
+                               osp_gpu_stream stream, osp_head_maps *maps, osp_error *err)
+{
+    return osp_binding_enqueue_maps(((program *)state)->bindings[variant], output, io, stream, maps,
+                                    err);
+}
+
 static osp_status open_marks(program *p, osp_error *err)
 {
     const osp_compiled *c = p->c;
@@ -196,5 +203,6 @@ const osp_gpu_program osp_compiled_program = {
     .close = close_program,
     .can_capture = can_capture,
     .enqueue = enqueue,
+    .enqueue_maps = enqueue_maps,
     .profile = profile,
 };

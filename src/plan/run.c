@@ -245,16 +245,16 @@ osp_status osp_binding_run(osp_binding *b, void *const *io, osp_threads threads,
     return status ? status : copy_outputs(b, NULL, err);
 }
 
-osp_status osp_binding_enqueue(osp_binding *b, void *const *io, osp_gpu_stream stream,
-                               osp_gpu_event *marks, osp_error *err)
+// Enqueues the first `count` steps. The addresses of inputs and outputs are in place.
+static osp_status enqueue_steps(osp_binding *b, int32_t count, osp_gpu_stream stream,
+                                osp_gpu_event *marks, osp_error *err)
 {
     osp_gpu *gpu = b->c->gpu;
     int32_t marked = 0;
-    point_io(b, io);
     b->after_kernel = false;
     if (marks)
         OSP_TRY(osp_gpu_event_record(gpu, marks[marked++], stream, err));
-    for (int32_t i = 0; i < b->step_count; i++) {
+    for (int32_t i = 0; i < count; i++) {
         bound_step *s = b->steps + i;
         while (marks && marked <= s->step->node)  // views before it
             OSP_TRY(osp_gpu_event_record(gpu, marks[marked++], stream, err));
@@ -267,6 +267,36 @@ osp_status osp_binding_enqueue(osp_binding *b, void *const *io, osp_gpu_stream s
     while (marks && marked <= b->v->step_count)  // views at the end
         OSP_TRY(osp_gpu_event_record(gpu, marks[marked++], stream, err));
     return copy_outputs(b, stream, err);
+}
+
+osp_status osp_binding_enqueue(osp_binding *b, void *const *io, osp_gpu_stream stream,
+                               osp_gpu_event *marks, osp_error *err)
+{
+    point_io(b, io);
+    return enqueue_steps(b, b->step_count, stream, marks, err);
+}
+
+// Whether the last step makes the output from a detector's maps; then they are in *maps. Only then
+// has no step after it taken their memory.
+static bool find_maps(const osp_binding *b, int32_t output, osp_head_maps *maps)
+{
+    if (!b->step_count)
+        return false;
+    const bound_step *s = b->steps + b->step_count - 1;
+    const osp_graph *g = &b->v->graph;
+    return s->step->tactic->maps && g->nodes[s->step->node].outputs[0] == g->outputs[output] &&
+           b->v->copied_outputs[output] == SIZE_MAX &&
+           s->step->tactic->maps(&s->step->problem, s->step->state, &s->launch, maps);
+}
+
+osp_status osp_binding_enqueue_maps(osp_binding *b, int32_t output, void *const *io,
+                                    osp_gpu_stream stream, osp_head_maps *maps, osp_error *err)
+{
+    point_io(b, io);
+    const bool found = find_maps(b, output, maps);
+    if (!found)
+        maps->levels = 0;
+    return enqueue_steps(b, b->step_count - found, stream, NULL, err);
 }
 
 void *osp_binding_input(const osp_binding *b, int32_t i)

@@ -98,6 +98,7 @@ static int run(kernel_test *t, const arguments *a)
     } else {
         section(t, "letterbox", kernel_cases_letterbox);
         section(t, "boxes", kernel_cases_boxes);
+        section(t, "maps", kernel_cases_maps);
         section(t, "graphs", kernel_cases_graph);
         if (!a->kernels) {
             section(t, "memory", no_growth);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/half.h"
 #include "gpu/gpu_boxes.h"
 #include "gpu/gpu_letterbox.h"
 
@@ -212,10 +213,8 @@ static void fill_head(kernel_test *t, float *head, int above, float spread, bool
     }
 }
 
-static void bench_boxes(kernel_test *t, const char *name, int above, float spread, bool one,
-                        double limit_us)
+static bool open_boxes(kernel_test *t, boxes_bench *b, osp_error *err)
 {
-    const size_t bytes = (size_t)BATCH * (4 + CLASSES) * ROWS * sizeof(float);
     const osp_gpu_fit fits[BATCH] = {{1280, 1280, 1280, 1280, 0, 0, 1, 1},
                                      {1920, 1080, 1280, 720, 0, 280, 2.0f / 3, 2.0f / 3},
                                      {1280, 1280, 1280, 1280, 0, 0, 1, 1},
@@ -230,29 +229,141 @@ static void bench_boxes(kernel_test *t, const char *name, int above, float sprea
                                            .score_threshold = 0.25f,
                                            .iou_threshold = 0.7f,
                                            .max_detections = 300};
+    memset(b, 0, sizeof *b);
+    b->fits = kernel_upload(t, fits, sizeof fits);
+    return !osp_gpu_boxes_open(&b->boxes, t->gpu, &options, err) &&
+           !osp_gpu_host_alloc(t->gpu, &b->result, osp_gpu_boxes_result_bytes(b->boxes), err);
+}
+
+static void close_boxes(kernel_test *t, boxes_bench *b)
+{
+    for (int i = 0; i < HEADS; i++)
+        osp_gpu_free(t->gpu, b->head[i]);
+    osp_gpu_free(t->gpu, b->fits);
+    osp_gpu_host_free(t->gpu, b->result);
+    osp_gpu_boxes_close(&b->boxes);
+}
+
+static void print_kept(const boxes_bench *b)
+{
+    const osp_gpu_box *list;
+    printf("    kept of the first image: %d\n", osp_gpu_boxes_kept(b->boxes, b->result, 0, &list));
+}
+
+static void bench_boxes(kernel_test *t, const char *name, int above, float spread, bool one,
+                        double limit_us)
+{
+    const size_t bytes = (size_t)BATCH * (4 + CLASSES) * ROWS * sizeof(float);
     boxes_bench b;
     osp_error err = {0};
     float *head = malloc(bytes);
-    memset(&b, 0, sizeof b);
-    bool good = !osp_gpu_boxes_open(&b.boxes, t->gpu, &options, &err) &&
-                !osp_gpu_host_alloc(t->gpu, &b.result, osp_gpu_boxes_result_bytes(b.boxes), &err);
-    b.fits = kernel_upload(t, fits, sizeof fits);
+    const bool good = open_boxes(t, &b, &err);
     for (int i = 0; i < HEADS; i++) {
         fill_head(t, head, above, spread, one);
         b.head[i] = kernel_upload(t, head, bytes);
     }
     free(head);
     if (kernel_check(t, good, "boxes: %s", err.text)) {
-        const osp_gpu_box *list;
         time_it(t, name, run_boxes, &b, HEADS, (double)bytes, limit_us);
-        printf("    kept of the first image: %d\n",
-               osp_gpu_boxes_kept(b.boxes, b.result, 0, &list));
+        print_kept(&b);
     }
+    close_boxes(t, &b);
+}
+
+// ---- Boxes from maps ----------------------------------------------------------------------------
+
+// Three levels of FP16 maps, channels last.
+typedef struct maps_bench {
+    boxes_bench boxes;
+    osp_head_maps maps[HEADS];
+    void *sides, *classes[HEADS], *tables;
+    bool directly;  // else by the output tensor
+} maps_bench;
+
+static osp_status run_maps(kernel_test *t, void *user, int buffer, osp_error *err)
+{
+    const maps_bench *b = user;
+    const osp_gpu_boxes_run run = {.boxes = b->boxes.head[0],
+                                   .maps = b->directly ? b->maps + buffer : NULL,
+                                   .n = BATCH,
+                                   .fits = b->boxes.fits,
+                                   .result = b->boxes.result};
+    if (!b->directly)
+        OSP_TRY(kernel_box_head(t, b->maps + buffer, BATCH, b->boxes.head[0], err));
+    return osp_gpu_boxes_enqueue(b->boxes.boxes, &run, t->stream, err);
+}
+
+static void fill_maps(kernel_test *t, maps_bench *b, int buffer, int above)
+{
+    enum { BINS = OSP_HEAD_BINS, COUNT = BATCH * ROWS * CLASSES };
+    static const int32_t pixels[] = {25600, 6400, 1600};
+    osp_head_maps *m = b->maps + buffer;
+    uint16_t *logits = malloc(COUNT * sizeof *logits);
+    for (size_t i = 0; i < COUNT; i++)
+        logits[i] = osp_float_to_half(kernel_uniform(t, -9, -2));
+    for (int i = 0; i < BATCH * above; i++)
+        logits[kernel_random(t) % COUNT] = osp_float_to_half(kernel_uniform(t, -1, 4));
+    b->classes[buffer] = kernel_upload(t, logits, COUNT * sizeof *logits);
+    free(logits);
+    *m = (osp_head_maps){.places = b->tables,
+                         .strides = (const float *)b->tables + 2 * ROWS,
+                         .weights = (const float *)b->tables + 3 * ROWS,
+                         .levels = 3,
+                         .all = ROWS,
+                         .classes = CLASSES,
+                         .bins = BINS,
+                         .half_sides = true,
+                         .half_classes = true,
+                         .wide_sides = true,
+                         .wide_classes = true};
+    int32_t first = 0;
+    for (int i = 0; i < 3; i++) {
+        m->level[i] = (osp_head_level){
+            .sides = {(uint16_t *)b->sides + (int64_t)BATCH * first * 4 * BINS,
+                      (int64_t)pixels[i] * 4 * BINS, 4 * BINS, 1},
+            .classes = {(uint16_t *)b->classes[buffer] + (int64_t)BATCH * first * CLASSES,
+                        (int64_t)pixels[i] * CLASSES, CLASSES, 1},
+            .first = first,
+            .pixels = pixels[i]};
+        first += pixels[i];
+    }
+}
+
+static void bench_maps(kernel_test *t, int above)
+{
+    const size_t bytes = (size_t)BATCH * (4 + CLASSES) * ROWS * sizeof(float);
+    const size_t sides = (size_t)BATCH * ROWS * 4 * OSP_HEAD_BINS;
+    maps_bench b = {.directly = false};
+    osp_error err = {0};
+    char name[64];
+    const bool good = open_boxes(t, &b.boxes, &err);
+    uint16_t *values = malloc(sides * sizeof *values);
+    for (size_t i = 0; i < sides; i++)
+        values[i] = osp_float_to_half(kernel_uniform(t, -6, 6));
+    b.sides = kernel_upload(t, values, sides * sizeof *values);
+    free(values);
+    float *tables = malloc((3 * ROWS + OSP_HEAD_BINS) * sizeof *tables);
+    for (int i = 0; i < 3 * ROWS + OSP_HEAD_BINS; i++)
+        tables[i] = i < 2 * ROWS   ? kernel_uniform(t, 0, 160)
+                    : i < 3 * ROWS ? 8
+                                   : (float)(i - 3 * ROWS);
+    b.tables = kernel_upload(t, tables, (3 * ROWS + OSP_HEAD_BINS) * sizeof *tables);
+    free(tables);
     for (int i = 0; i < HEADS; i++)
-        osp_gpu_free(t->gpu, b.head[i]);
-    osp_gpu_free(t->gpu, b.fits);
-    osp_gpu_host_free(t->gpu, b.result);
-    osp_gpu_boxes_close(&b.boxes);
+        fill_maps(t, &b, i, above);
+    const bool room = good && !osp_gpu_alloc(t->gpu, &b.boxes.head[0], bytes, &err);
+    for (int i = 0; i < 2 && kernel_check(t, room, "boxes from maps: %s", err.text); i++) {
+        b.directly = i;
+        snprintf(name, sizeof name, "maps 4 x 33,600 x 80, %d above, %s", above,
+                 i ? "directly" : "by the output");
+        time_it(t, name, run_maps, &b, HEADS, (double)BATCH * ROWS * CLASSES * 2, 0);
+        print_kept(&b.boxes);
+    }
+    osp_gpu_free(t->gpu, b.sides);
+    osp_gpu_free(t->gpu, b.tables);
+    for (int i = 0; i < HEADS; i++)
+        osp_gpu_free(t->gpu, b.classes[i]);
+    close_boxes(t, &b.boxes);
 }
 
 void kernel_bench(kernel_test *t)
@@ -266,4 +377,6 @@ void kernel_bench(kernel_test *t)
     bench_boxes(t, "boxes 4 x 33,600 x 80, 30,000 above, crowded", 30000, 60, false, 0);
     bench_boxes(t, "boxes 4 x 33,600 x 80, 30,000 above, one class", 30000, 600, true, 0);
     bench_boxes(t, "boxes 4 x 33,600 x 80, 30,000 above, one place", 30000, 30, true, 0);
+    bench_maps(t, 1000);
+    bench_maps(t, 30000);
 }

@@ -16,10 +16,15 @@ typedef struct kernel_test {
 
 void kernel_cases_letterbox(kernel_test *t);
 void kernel_cases_boxes(kernel_test *t);
+void kernel_cases_maps(kernel_test *t);
 void kernel_cases_graph(kernel_test *t);  // both kernels in a captured graph, replayed on new data
 
 // Both kernels on a context of their own over `inner`, with every call of theirs failed in turn.
 void kernel_cases_faults(kernel_test *t, const struct osp_gpu_calls *inner);
+
+// The tensor that osprey.BoxHead makes of the maps of `images` images: enqueues it. `dst` has room.
+osp_status kernel_box_head(kernel_test *t, const osp_head_maps *maps, uint32_t images, void *dst,
+                           osp_error *err);
 
 // Counts a check; a false one prints what was wrong and returns false.
 bool kernel_check(kernel_test *t, bool good, const char *format, ...)

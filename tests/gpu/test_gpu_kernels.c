@@ -25,6 +25,7 @@ int main(void)
     }
     kernel_cases_letterbox(&t);
     kernel_cases_boxes(&t);
+    kernel_cases_maps(&t);
     kernel_cases_graph(&t);
     osp_gpu_stream_close(t.gpu, &t.stream);
     osp_gpu_leave(t.gpu, &scope);

@@ -354,10 +354,11 @@ static osp_status put_rows(void *user, int32_t slot, int32_t n, osp_gpu_stream s
     return OSP_OK;
 }
 
-static osp_status after_run(void *user, int32_t slot, int32_t variant, osp_gpu_stream stream,
-                            osp_error *err)
+static osp_status after_run(void *user, int32_t slot, int32_t variant, const osp_head_maps *maps,
+                            osp_gpu_stream stream, osp_error *err)
 {
     (void)err;
+    assert_null(maps);
     assert_true(slot >= 0 && slot < 2 && variant >= 0 && stream);
     ((hook_calls *)user)->after++;
     return OSP_OK;
@@ -369,7 +370,7 @@ static void hooks_and_device_memory(void **state)
     osp_engine *engine = build_tiny(f, NULL);
     osp_session *session = open_session(engine, NULL);
     hook_calls calls = {.f = f, .session = session};
-    const osp_session_hooks hooks = {put_rows, after_run, &calls};
+    const osp_session_hooks hooks = {.put = put_rows, .after = after_run, .user = &calls};
     osp_session_set_hooks(session, &hooks);
     assert_true(osp_session_on_gpu(session));
     for (int i = 0; i < 4; i++) {

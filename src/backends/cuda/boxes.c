@@ -74,7 +74,7 @@ static int32_t levels_of(const osp_problem *p)
 static const char *refuse_box_head(const osp_problem *p)
 {
     const int32_t levels = levels_of(p);
-    osp_cuda_map map;
+    osp_gpu_map map;
     const char *why = osp_cuda_refuse(p);
     if (why)
         return why;
@@ -95,7 +95,7 @@ static bool is_wide(const osp_problem *p, int32_t first, int32_t count)
     const int64_t unit = 16 / (int64_t)osp_dtype_bytes(p->src[first].dtype);
     bool wide = p->src[first].shape.dims[1] % unit == 0;
     for (int32_t i = first; i < first + count; i++) {
-        osp_cuda_map m;
+        osp_gpu_map m;
         osp_cuda_map_of(p->src + i, &m);
         wide &= m.channel == 1 && m.pixel % unit == 0 && m.image % unit == 0;
     }
@@ -115,30 +115,48 @@ static osp_status prepare_box_head(const osp_problem *p, osp_context *ctx, int32
     const int32_t levels = levels_of(p);
     int64_t to[OSP_MAX_RANK];
     osp_operand_strides(p->dst, to);
+    osp_head_maps *m = &a->maps;
     int32_t first = 0, block = 0;
     for (int32_t i = 0; i < levels; i++) {
         const int32_t pixels = (int32_t)osp_shape_span(&p->src[i].shape, 2, 4);
-        a->level[i] = (osp_cuda_box_level){.first = first, .pixels = pixels, .block = block};
-        osp_cuda_map_of(p->src + i, &a->level[i].sides);
-        osp_cuda_map_of(p->src + levels + i, &a->level[i].classes);
+        m->level[i] = (osp_head_level){.first = first, .pixels = pixels};
+        osp_cuda_map_of(p->src + i, &m->level[i].sides);
+        osp_cuda_map_of(p->src + levels + i, &m->level[i].classes);
+        a->block[i] = block;
         first += pixels;
         block += (pixels + OSP_HEAD_PIXELS - 1) / OSP_HEAD_PIXELS;
     }
-    a->levels = levels;
-    a->all = first;
-    a->classes = (int32_t)p->src[levels].shape.dims[1];
-    a->bins = (int32_t)p->src->shape.dims[1] / 4;
+    m->levels = levels;
+    m->all = first;
+    m->classes = (int32_t)p->src[levels].shape.dims[1];
+    m->bins = (int32_t)p->src->shape.dims[1] / 4;
+    m->half_sides = p->src->dtype == OSP_DTYPE_FLOAT16;
+    m->half_classes = p->src[levels].dtype == OSP_DTYPE_FLOAT16;
+    m->wide_sides = m->bins == OSP_HEAD_BINS && is_wide(p, 0, levels);
+    m->wide_classes = is_wide(p, levels, levels);
     a->corners = attrs->form == OSP_BOX_XYXY;
-    a->wide_sides = a->bins == OSP_HEAD_BINS && is_wide(p, 0, levels);
-    a->wide_classes = is_wide(p, levels, levels);
     a->dst_image = to[0];
     a->dst_row = to[attrs->turned ? 2 : 1];
     a->dst_pixel = to[attrs->turned ? 1 : 2];
     a->wide_dst = a->dst_row == 1 && a->dst_pixel % 4 == 0 && a->dst_image % 4 == 0;
-    const int32_t jobs = 2 + (a->classes + OSP_HEAD_CLASSES - 1) / OSP_HEAD_CLASSES;
+    const int32_t jobs = 2 + (m->classes + OSP_HEAD_CLASSES - 1) / OSP_HEAD_CLASSES;
     s->shape = (osp_gpu_shape){.grid = {(uint32_t)block, (uint32_t)dst->dims[0]},
                                .block = {OSP_HEAD_PIXELS, (uint32_t)(jobs < 8 ? jobs : 8)}};
     return OSP_OK;
+}
+
+// Fills in the addresses of a launch.
+static void point_maps(osp_head_maps *m, const osp_problem *p, const osp_launch *l)
+{
+    for (int32_t i = 0; i < m->levels; i++) {
+        m->level[i].sides.data = l->src[i];
+        m->level[i].classes.data = l->src[m->levels + i];
+        m->wide_sides &= osp_cuda_aligned(l->src[i], 16);
+        m->wide_classes &= osp_cuda_aligned(l->src[m->levels + i], 16);
+    }
+    m->places = l->src[2 * m->levels];
+    m->strides = l->src[2 * m->levels + 1];
+    m->weights = p->src_count > 2 * m->levels + 2 ? l->src[2 * m->levels + 2] : NULL;
 }
 
 static osp_status launch_box_head(const osp_problem *p, void *state, const osp_launch *l,
@@ -150,22 +168,25 @@ static osp_status launch_box_head(const osp_problem *p, void *state, const osp_l
     osp_cuda_box_head_args a = s->args;
     a.dst = l->dst[0];
     a.wide_dst &= osp_cuda_aligned(a.dst, 16);
-    for (int32_t i = 0; i < a.levels; i++) {
-        a.level[i].sides.data = l->src[i];
-        a.level[i].classes.data = l->src[a.levels + i];
-        a.wide_sides &= osp_cuda_aligned(l->src[i], 16);
-        a.wide_classes &= osp_cuda_aligned(l->src[a.levels + i], 16);
-    }
-    a.places = l->src[2 * a.levels];
-    a.strides = l->src[2 * a.levels + 1];
-    a.weights = p->src_count > 2 * a.levels + 2 ? l->src[2 * a.levels + 2] : NULL;
-    const osp_gpu_kernel *kernel = osp_cuda_k_box_head + 2 * (p->src->dtype == OSP_DTYPE_FLOAT16) +
-                                   (p->src[a.levels].dtype == OSP_DTYPE_FLOAT16);
-    return osp_cuda_launch(l, kernel, &s->shape, &a, sizeof a, err);
+    point_maps(&a.maps, p, l);
+    return osp_cuda_launch(l, osp_cuda_k_box_head + 2 * a.maps.half_sides + a.maps.half_classes,
+                           &s->shape, &a, sizeof a, err);
+}
+
+static bool box_head_maps(const osp_problem *p, const void *state, const osp_launch *l,
+                          osp_head_maps *out)
+{
+    const osp_box_head_attrs *attrs = p->attrs;
+    if (attrs->form != OSP_BOX_XYWH || attrs->turned || osp_operand_count(p->dst) == 0)
+        return false;
+    *out = ((const head *)state)->args.maps;
+    point_maps(out, p, l);
+    return true;
 }
 
 const osp_tactic osp_cuda_box_head = {.name = "box_head",
                                       .refuse = refuse_box_head,
                                       .prepare = prepare_box_head,
                                       .launch = launch_box_head,
+                                      .maps = box_head_maps,
                                       .release = osp_cuda_release};

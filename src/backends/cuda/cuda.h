@@ -39,7 +39,7 @@ void osp_cuda_dims_widen(osp_cuda_dims *d, uint32_t dense, int64_t unit);
 const char *osp_cuda_refuse(const osp_problem *p);
 bool osp_cuda_is_float(const osp_operand *o);  // float32 or float16
 // Steps of a map N,C,H,W; false: its pixels are not equally far from each other.
-bool osp_cuda_map_of(const osp_operand *o, osp_cuda_map *out);
+bool osp_cuda_map_of(const osp_operand *o, osp_gpu_map *out);
 osp_status osp_cuda_state(osp_context *ctx, size_t size, void **state, osp_error *err);
 void osp_cuda_release(osp_context *ctx, void *state);
 // All work of a launch goes through these two, so that kernels which may overlap do.

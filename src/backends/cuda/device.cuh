@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "backends/cuda/kernels.h"
+#include "gpu/gpu_float.cuh"
 #include "gpu/gpu_grid.cuh"
 
 namespace osp {
@@ -43,14 +44,6 @@ template <> struct Bytes<16> { using type = uint4; };
 
 // ---- Elements -----------------------------------------------------------------------------------
 
-__device__ __forceinline__ float as_float(float x)
-{
-    return x;
-}
-__device__ __forceinline__ float as_float(__half x)
-{
-    return __half2float(x);
-}
 template <typename T> __device__ T from_float(float x);
 template <> __device__ __forceinline__ float from_float<float>(float x)
 {
@@ -60,11 +53,6 @@ template <> __device__ __forceinline__ __half from_float<__half>(float x)
 {
     return __float2half_rn(x);
 }
-
-// V elements in one load or store.
-template <typename T, int V> struct alignas(sizeof(T) * V) Vector {
-    T v[V];
-};
 
 __device__ __forceinline__ bool is_float(int dtype)
 {
@@ -208,12 +196,6 @@ __device__ __forceinline__ float clamp(float x, float low, float high)
 {
     const float up = x < low ? low : x;
     return up > high ? high : up;
-}
-
-// FAST: some 20 bits, for results that are rounded to FP16.
-template <bool FAST> __device__ __forceinline__ float over_sigmoid(float x, float numerator)
-{
-    return FAST ? __fdividef(numerator, 1.0f + __expf(-x)) : numerator / (1.0f + expf(-x));
 }
 
 __device__ __forceinline__ float gelu_tanh(float x)

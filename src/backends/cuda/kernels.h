@@ -180,30 +180,16 @@ typedef struct osp_cuda_expectation_args {
 } osp_cuda_expectation_args;
 extern const osp_gpu_kernel osp_cuda_k_expectation[2];  // of float32, of float16
 
-// Steps of maps from image to image, pixel to pixel, channel to channel.
-typedef struct osp_cuda_map {
-    const void *data;
-    int64_t image, pixel, channel;
-} osp_cuda_map;
-
-typedef struct osp_cuda_box_level {
-    osp_cuda_map sides, classes;
-    int32_t first, pixels;  // among all
-    int32_t block;          // its first one
-} osp_cuda_box_level;
-
 // A block for 32 pixels of a level. threadIdx.x: the pixel; threadIdx.y goes over the jobs: the boxes
 // of either axis, then OSP_HEAD_CLASSES classes each.
-enum { OSP_HEAD_LEVELS = 8, OSP_HEAD_PIXELS = 32, OSP_HEAD_CLASSES = 16, OSP_HEAD_BINS = 16 };
+enum { OSP_HEAD_PIXELS = 32, OSP_HEAD_CLASSES = 16 };
 typedef struct osp_cuda_box_head_args {
     float *dst;
-    const float *places, *strides, *weights;  // weights NULL: distances are given
-    osp_cuda_box_level level[OSP_HEAD_LEVELS];
+    osp_head_maps maps;
+    int32_t block[OSP_HEAD_LEVELS];  // the first one of each level
     int64_t dst_image, dst_row, dst_pixel;
-    int32_t levels, all, classes, bins;
-    int32_t corners;                   // boxes are two corners
-    int32_t wide_sides, wide_classes;  // 16-byte loads along channels; sides: of OSP_HEAD_BINS bins
-    int32_t wide_dst;                  // 16-byte stores along rows
+    int32_t corners;   // boxes are two corners
+    int32_t wide_dst;  // 16-byte stores along rows
 } osp_cuda_box_head_args;
 // Distances in float32, float16, each with classes in float32, float16.
 extern const osp_gpu_kernel osp_cuda_k_box_head[4];

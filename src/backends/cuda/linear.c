@@ -230,7 +230,7 @@ const osp_tactic osp_cuda_einsum = {.name = "einsum",
 static const char *refuse_attention(const osp_problem *p)
 {
     const osp_attention_attrs *a = p->attrs;
-    osp_cuda_map map;
+    osp_gpu_map map;
     if (!osp_cuda_is_float(p->dst))
         return "neither FP32 nor FP16";
     const char *why = osp_cuda_refuse(p);
@@ -245,7 +245,7 @@ static osp_shape matrices_of(const osp_attention_attrs *attrs, const osp_operand
                              int64_t *strides)
 {
     const osp_shape shape = osp_attention_matrices(attrs, &o->shape);
-    osp_cuda_map map;
+    osp_gpu_map map;
     osp_operand_strides(o, strides);
     if (attrs->heads && osp_cuda_map_of(o, &map)) {
         strides[0] = map.image;

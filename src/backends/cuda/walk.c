@@ -145,12 +145,12 @@ bool osp_cuda_is_float(const osp_operand *o)
     return o->dtype == OSP_DTYPE_FLOAT32 || o->dtype == OSP_DTYPE_FLOAT16;
 }
 
-bool osp_cuda_map_of(const osp_operand *o, osp_cuda_map *out)
+bool osp_cuda_map_of(const osp_operand *o, osp_gpu_map *out)
 {
     int64_t s[OSP_MAX_RANK];
     if (!osp_operand_strides(o, s))
         return false;
-    *out = (osp_cuda_map){.image = s[0], .pixel = s[3], .channel = s[1]};
+    *out = (osp_gpu_map){.image = s[0], .pixel = s[3], .channel = s[1]};
     if (o->shape.dims[3] == 1)
         out->pixel = s[2];
     return o->shape.dims[2] <= 1 || s[2] == out->pixel * o->shape.dims[3];
