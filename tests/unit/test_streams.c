@@ -10,8 +10,9 @@
 #include <cmocka.h>
 
 #include "ops/move.h"
-#include "plan/compile.h"
+#include "plan/file.h"
 #include "plan/memory.h"
+#include "plan_repair.h"
 
 enum { BATCH = 2, PIXELS = 4, NODES_MOST = 60, VALUES_MOST = 128 };
 
@@ -324,10 +325,10 @@ static void a_chain_has_one_stream(void **state)
 }
 
 // A trunk of three maps and two towers on each, which end in one concatenation.
-static void towers_run_beside_each_other(void **state)
+enum { LEVELS = 3, TOWERS = 2 * LEVELS };
+
+static osp_variant *compile_towers(fixture *f)
 {
-    enum { LEVELS = 3, TOWERS = 2 * LEVELS };
-    fixture *f = *state;
     const osp_vid x = add_value(f, 1);
     osp_vid level[LEVELS], tower[TOWERS];
     for (int32_t i = 0; i < LEVELS; i++)
@@ -336,7 +337,13 @@ static void towers_run_beside_each_other(void **state)
         tower[i] = relu(f, relu(f, level[i / 2]));
     const osp_vid y = relu(f, concat(f, tower, TOWERS));
     set_ends(f, x, &y, 1);
-    osp_variant *v = compile(f);
+    return compile(f);
+}
+
+static void towers_run_beside_each_other(void **state)
+{
+    fixture *f = *state;
+    osp_variant *v = compile_towers(f);
     spread(f, v, OSP_STREAMS_MOST);
     assert_int_equal(check(v), TOWERS);
     // Behind each level, and behind each tower but that which the end goes on from.
@@ -374,12 +381,63 @@ static void each_stream_has_a_workspace(void **state)
                      (v->activation_bytes + line - 1) / line * line + 2 * 2 * line);
 }
 
+// A plan with so many streams; `streams` of the variant that comes of it, or 0 and what was wrong.
+static int32_t reopen(fixture *f, uint8_t *plan, size_t size, uint32_t at, uint32_t streams,
+                      osp_status *status)
+{
+    osp_compiled c;
+    osp_plan_facts facts;
+    plan_put(plan + at, streams, 4);
+    plan_repair(plan, size);
+    osp_compiled_init(&c, &f->ctx, &osp_backend_cuda, OSP_PRECISION_FP32, 1);
+    *status = osp_plan_decode(&c, &facts, plan, size, 0, "device", NULL);
+    const int32_t count = *status ? 0 : check(c.variants);
+    osp_compiled_free(&c);
+    return count;
+}
+
+static void a_plan_holds_the_streams(void **state)
+{
+    fixture *f = *state;
+    const osp_plan_facts facts = {.reason = ""};
+    osp_arena arena;
+    osp_bytes *parts;
+    size_t count, size = 0, at = 0;
+    osp_status status;
+    spread(f, compile_towers(f), OSP_STREAMS_MOST);
+    osp_arena_init(&arena, &f->ctx.mem);
+    assert_int_equal(osp_plan_encode(&f->c, &facts, "device", &arena, &parts, &count, NULL),
+                     OSP_OK);
+    for (size_t i = 0; i < count; i++)
+        size += parts[i].size;
+    uint8_t *plan = osp_arena_alloc(&arena, size), *to = plan;
+    assert_non_null(plan);
+    for (size_t i = 0; i < count; to += parts[i++].size)
+        memcpy(to, parts[i].data, parts[i].size);
+    for (uint32_t i = OSP_PLAN_HEADER_BYTES; i + 16 <= size && !at; i++)  // batch, size, streams
+        if (plan_get(plan + i, 8) == BATCH && plan_get(plan + i + 8, 8) == (uint64_t)TOWERS << 32)
+            at = i + 12;
+    assert_true(at > 0);
+    for (uint32_t n = 1; n <= OSP_STREAMS_MOST; n++) {
+        const int32_t used = reopen(f, plan, size, (uint32_t)at, n, &status);
+        assert_int_equal(status, OSP_OK);
+        assert_int_equal(used, n < TOWERS ? n : TOWERS);
+    }
+    const uint32_t wrong[] = {0, OSP_STREAMS_MOST + 1, UINT32_MAX};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        reopen(f, plan, size, (uint32_t)at, wrong[i], &status);
+        assert_int_equal(status, OSP_ERROR_FORMAT);
+    }
+    osp_arena_free(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_graphs_never_meet),
         cmocka_unit_test_setup_teardown(a_chain_has_one_stream, set_up, tear_down),
         cmocka_unit_test_setup_teardown(towers_run_beside_each_other, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_plan_holds_the_streams, set_up, tear_down),
         cmocka_unit_test_setup_teardown(each_stream_has_a_workspace, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
