@@ -179,7 +179,7 @@ static osp_status open_whole(whole *w, const osp_compiled *c, osp_error *err)
     const osp_graph *g = &c->variants[w->variant].graph;
     const osp_rig *rig = w->rig;
     size_t most = 1, bytes = 0;
-    w->io = osp_mem_calloc(&rig->ctx->mem, (size_t)(g->input_count + g->output_count),
+    w->io = osp_mem_calloc(&rig->ctx->mem, (size_t)g->input_count + (size_t)g->output_count,
                            sizeof *w->io);
     if (!w->io)
         OSP_FAIL_MEMORY(err);
