@@ -134,6 +134,23 @@ static void show_steps(const osp_variant *v, bool all)
            (double)together / 1e6, (double)v->activation_bytes / 1e6);
 }
 
+// As many streams as the steps could use, whether or not they are faster: no device is asked.
+static void show_streams(const osp_variant *v, bool all)
+{
+    for (int32_t i = 0; i < v->step_count && all && v->streams.turns; i++) {
+        const osp_turn *turn = v->streams.turns + i;
+        if (turn->stream < 0)
+            continue;
+        printf("%3d stream %d ", i, turn->stream);
+        for (int32_t k = 0; k < OSP_STREAMS_MOST; k++)
+            if (turn->wait.step[k] >= 0)
+                printf(" after %d", turn->wait.step[k]);
+        printf("  %s\n", v->steps[i].text);
+    }
+    printf("%-12s %4d at most, planned into %.1f MB\n", "streams", v->streams.count,
+           (double)v->activation_bytes / 1e6);
+}
+
 static osp_status show(const settings *s, osp_runtime *runtime, osp_error *err)
 {
     osp_model *model = NULL;
@@ -150,6 +167,10 @@ static osp_status show(const settings *s, osp_runtime *runtime, osp_error *err)
         status = osp_compile_variant(&c, &g, 1, s->size, s->size, NULL, err);
     if (!status)
         show_steps(c.variants, s->steps);
+    if (!status && s->backend->program)
+        status = osp_compile_streams(&c, c.variants, OSP_STREAMS_MOST, err);
+    if (!status && s->backend->program)
+        show_streams(c.variants, s->steps);
     osp_compiled_free(&c);
     osp_model_close(&model);
     return status;

@@ -129,7 +129,9 @@ static osp_status build_variants(const osp_builder *b, osp_engine *engine, osp_e
     if (c->gpu && !b->untuned)
         OSP_TRY(osp_tuner_open(&c->tuner, c->ctx, c->gpu, b->options->cache_file,
                                engine->device_key, err));
-    const osp_status status = build_each(b, engine, err);
+    osp_status status = build_each(b, engine, err);
+    if (!status && c->tuner)
+        status = osp_tuner_streams(c->tuner, c, err);
     osp_tuner_close(&c->tuner);
     return status;
 }

@@ -188,6 +188,7 @@ static osp_status check_packed(const osp_compiled *c, const osp_step *step, size
 typedef struct plan_lists {  // of a plan that is opened; all NULL when building
     const char *const *tactics;
     const int32_t *versions, *packed;
+    int32_t streams;
 } plan_lists;
 
 static osp_status named_tactic(const osp_compiled *c, const osp_problem *p, const char *name,
@@ -286,7 +287,7 @@ static osp_status compile_variant(osp_compiled *c, osp_variant *v, const plan_li
     OSP_TRY(osp_compile_storage(c, v, err));
     OSP_TRY(make_steps(c, v, lists, err));
     OSP_TRY(osp_compile_constants(c, v, !lists->tactics, err));
-    return osp_compile_memory(c, v, err);
+    return osp_compile_streams(c, v, lists->tactics ? lists->streams : 1, err);
 }
 
 static osp_status add_variant(osp_compiled *c, osp_graph *graph, int32_t batch, int32_t height,
@@ -326,9 +327,9 @@ osp_status osp_compile_variant(osp_compiled *c, osp_graph *graph, int32_t batch,
 }
 
 osp_status osp_compile_restore(osp_compiled *c, osp_graph *graph, int32_t batch, int32_t height,
-                               int32_t width, const char *const *tactics,
+                               int32_t width, int32_t streams, const char *const *tactics,
                                const int32_t *pack_versions, const int32_t *packed, osp_error *err)
 {
-    const plan_lists lists = {tactics, pack_versions, packed};
+    const plan_lists lists = {tactics, pack_versions, packed, streams};
     return add_variant(c, graph, batch, height, width, &lists, NULL, err);
 }

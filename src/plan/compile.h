@@ -7,7 +7,7 @@
 
 #include "backends/backend.h"
 #include "passes/passes.h"
-#include "plan/storage.h"
+#include "plan/streams.h"
 
 // There is one step for each node, in the graph's order.
 typedef struct osp_step {
@@ -28,7 +28,8 @@ typedef struct osp_variant {
     osp_step *steps;
     int32_t step_count;       // graph.node_count
     size_t activation_bytes;  // of a session: all buffers, planned
-    size_t workspace_bytes;   // the largest of the steps
+    size_t workspace_bytes;   // the largest of the steps; each stream has so much
+    osp_streams streams;      // which steps may run at the same time
     // By value: where launches find a constant. NULL: in value->data.
     void **constants;
     // Outputs that no step writes (constants, inputs, repeated ones) have a place of their own
@@ -90,13 +91,17 @@ osp_status osp_compile_variant(osp_compiled *c, osp_graph *graph, int32_t batch,
 // name and one index into c->packed (or -1) for each node. Whatever does not fit is FORMAT (or
 // STALE for a tactic or pack version that this library does not have).
 osp_status osp_compile_restore(osp_compiled *c, osp_graph *graph, int32_t batch, int32_t height,
-                               int32_t width, const char *const *tactics,
+                               int32_t width, int32_t streams, const char *const *tactics,
                                const int32_t *pack_versions, const int32_t *packed, osp_error *err);
+
+// Spreads a variant's steps over at most `streams` streams (1: one after the other, as compiled) and
+// plans its memory for that. Bindings of it must be made anew.
+osp_status osp_compile_streams(osp_compiled *c, osp_variant *v, int32_t streams, osp_error *err);
 
 // ---- On a GPU (plan/device.c) -------------------------------------------------------------------
 
 // Once all variants are there: copies packed weights and the other constants to the device, in one
-// block that lives as long as `c`. Blocks.
+// block that lives as long as `c`; nothing the second time. Blocks.
 osp_status osp_compiled_upload(osp_compiled *c, osp_error *err);
 void osp_compiled_unload(osp_compiled *c);  // osp_compiled_free does it, too
 
@@ -105,8 +110,9 @@ void osp_compiled_unload(osp_compiled *c);  // osp_compiled_free does it, too
 // One variant in one session: addresses of all operands, and the tactics' session state.
 typedef struct osp_binding osp_binding;
 
-// `memory`: activation_bytes, rounded up to 64, then workspace_bytes; 64-byte aligned; it stays the
-// caller's and may be shared by bindings that never run at the same time. `c` must outlive it.
+// `memory`: activation_bytes, then workspace_bytes for each stream, all rounded up to 64; 64-byte
+// aligned; it stays the caller's and may be shared by bindings that never run at the same time. `c`
+// must outlive it.
 osp_status osp_variant_bind(osp_binding **out, const osp_compiled *c, const osp_variant *v,
                             void *memory, osp_error *err);
 void osp_binding_free(osp_binding **binding);
@@ -118,15 +124,23 @@ size_t osp_variant_memory_bytes(const osp_variant *v);
 // brings OpenMP's threads, the team is left alone and all steps use those.
 osp_status osp_binding_run(osp_binding *binding, void *const *io, osp_threads threads,
                            double *step_us, osp_error *err);
-// The same on a GPU: enqueues all steps on `stream`, within a scope of the device. `marks` (one more
-// than there are nodes, events with timing; may be NULL) are recorded before the first step and
-// after the step of each node.
+// What a run on several streams needs beside its own, borrowed.
+typedef struct osp_side_streams {
+    osp_gpu_stream streams[OSP_STREAMS_MOST];  // but the first, which stands for the run's own
+    osp_gpu_event *events;                     // variant.streams.event_count
+} osp_side_streams;
+
+// The same on a GPU: enqueues all steps on `stream`, within a scope of the device. `sides`: where the
+// variant has several streams, the others, which leave `stream` and come back to it by events; NULL:
+// all runs on `stream`. `marks` (one more than there are nodes, events with timing; may be NULL) are
+// recorded before the first step and after the step of each node; with them `sides` is not used.
 osp_status osp_binding_enqueue(osp_binding *binding, void *const *io, osp_gpu_stream stream,
-                               osp_gpu_event *marks, osp_error *err);
+                               const osp_side_streams *sides, osp_gpu_event *marks, osp_error *err);
 // The same without the last step, where it makes output `output` from a detector's maps: they lie where
 // `maps` says until the next run with this memory. Else all steps run, and maps->levels is 0.
 osp_status osp_binding_enqueue_maps(osp_binding *binding, int32_t output, void *const *io,
-                                    osp_gpu_stream stream, osp_head_maps *maps, osp_error *err);
+                                    osp_gpu_stream stream, const osp_side_streams *sides,
+                                    osp_head_maps *maps, osp_error *err);
 // Planned address of graph input or output i (dense, C order).
 void *osp_binding_input(const osp_binding *binding, int32_t i);
 void *osp_binding_output(const osp_binding *binding, int32_t i);

@@ -28,7 +28,5 @@ bool osp_compile_accepts(void *user, const osp_graph *graph, const osp_node *nod
 
 // After this no constant lies in the model's file, and all that are left are aligned.
 osp_status osp_compile_constants(osp_compiled *c, osp_variant *v, bool copy_all, osp_error *err);
-// Plans the activations: offsets of all buffers, and of outputs that no step writes.
-osp_status osp_compile_memory(osp_compiled *c, osp_variant *v, osp_error *err);
 
 #endif

@@ -83,6 +83,8 @@ static osp_status upload(osp_compiled *c, osp_error *err)
 osp_status osp_compiled_upload(osp_compiled *c, osp_error *err)
 {
     osp_gpu_scope scope;
+    if (c->device_block)
+        return OSP_OK;
     OSP_TRY(osp_gpu_enter(c->gpu, &scope, err));
     const osp_status status = upload(c, err);
     osp_gpu_leave(c->gpu, &scope);
@@ -105,6 +107,8 @@ typedef struct program {
     const osp_compiled *c;
     void *memory;  // activations and workspace of the largest variant: runs never overlap
     osp_binding *bindings[OSP_MAX_VARIANTS];
+    osp_side_streams sides;  // as many as the variant with the most wants
+    int32_t event_count;
     osp_gpu_event *marks;  // one more than the longest variant has steps; NULL until a profile
     int32_t mark_count;
 } program;
@@ -116,11 +120,37 @@ static void close_program(void *state)
         return;
     for (int32_t i = 0; i < p->c->variant_count; i++)
         osp_binding_free(&p->bindings[i]);
+    for (int32_t i = 1; i < OSP_STREAMS_MOST; i++)
+        osp_gpu_stream_close(p->c->gpu, &p->sides.streams[i]);
+    for (int32_t i = 0; i < p->event_count; i++)
+        osp_gpu_event_close(p->c->gpu, &p->sides.events[i]);
+    osp_mem_free(&p->c->ctx->mem, p->sides.events);
     for (int32_t i = 0; i < p->mark_count; i++)
         osp_gpu_event_close(p->c->gpu, &p->marks[i]);
     osp_mem_free(&p->c->ctx->mem, p->marks);
     osp_gpu_free(p->c->gpu, p->memory);
     osp_mem_free(&p->c->ctx->mem, p);
+}
+
+static osp_status open_sides(program *p, osp_error *err)
+{
+    const osp_compiled *c = p->c;
+    int32_t streams = 1, events = 0;
+    for (int32_t i = 0; i < c->variant_count; i++) {
+        const osp_streams *s = &c->variants[i].streams;
+        streams = s->count > streams ? s->count : streams;
+        events = s->event_count > events ? s->event_count : events;
+    }
+    for (int32_t i = 1; i < streams; i++)
+        OSP_TRY(osp_gpu_stream_open(c->gpu, &p->sides.streams[i], err));
+    if (!events)
+        return OSP_OK;
+    p->sides.events = osp_mem_calloc(&c->ctx->mem, (size_t)events, sizeof *p->sides.events);
+    if (!p->sides.events)
+        OSP_FAIL_MEMORY(err);
+    for (; p->event_count < events; p->event_count++)
+        OSP_TRY(osp_gpu_event_open(c->gpu, &p->sides.events[p->event_count], false, err));
+    return OSP_OK;
 }
 
 static osp_status open_program(void **state, osp_gpu *gpu, const void *engine, osp_error *err)
@@ -137,6 +167,8 @@ static osp_status open_program(void **state, osp_gpu *gpu, const void *engine, o
         most = bytes > most ? bytes : most;
     }
     osp_status status = osp_gpu_alloc(gpu, &p->memory, most, err);
+    if (!status)
+        status = open_sides(p, err);
     for (int32_t i = 0; !status && i < c->variant_count; i++)
         status = osp_variant_bind(&p->bindings[i], c, c->variants + i, p->memory, err);
     if (status) {
@@ -158,14 +190,15 @@ static osp_status enqueue(void *state, int32_t variant, void *const *io, const s
                           osp_gpu_stream stream, osp_error *err)
 {
     (void)capacity;  // of static sizes: the session has room for them
-    return osp_binding_enqueue(((program *)state)->bindings[variant], io, stream, NULL, err);
+    program *p = state;
+    return osp_binding_enqueue(p->bindings[variant], io, stream, &p->sides, NULL, err);
 }
 
 static osp_status enqueue_maps(void *state, int32_t variant, int32_t output, void *const *io,
                                osp_gpu_stream stream, osp_head_maps *maps, osp_error *err)
 {
-    return osp_binding_enqueue_maps(((program *)state)->bindings[variant], output, io, stream, maps,
-                                    err);
+    program *p = state;
+    return osp_binding_enqueue_maps(p->bindings[variant], output, io, stream, &p->sides, maps, err);
 }
 
 static osp_status open_marks(program *p, osp_error *err)
@@ -188,7 +221,7 @@ static osp_status profile(void *state, int32_t variant, void *const *io, osp_gpu
     program *p = state;
     if (!p->marks)
         OSP_TRY(open_marks(p, err));
-    OSP_TRY(osp_binding_enqueue(p->bindings[variant], io, stream, p->marks, err));
+    OSP_TRY(osp_binding_enqueue(p->bindings[variant], io, stream, NULL, p->marks, err));
     OSP_TRY(osp_gpu_stream_wait(p->c->gpu, stream, -1, err));
     for (int32_t i = 0; i < p->c->variants[variant].step_count; i++) {
         double us = 0;

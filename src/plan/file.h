@@ -5,7 +5,7 @@
 
 #include "plan/compile.h"
 
-enum { OSP_PLAN_FORMAT = 2, OSP_PLAN_HEADER_BYTES = 512 };
+enum { OSP_PLAN_FORMAT = 3, OSP_PLAN_HEADER_BYTES = 512 };
 
 // What an engine knows beside its steps.
 typedef struct osp_plan_facts {

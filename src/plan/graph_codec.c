@@ -90,6 +90,7 @@ static osp_status put_variant(osp_encoder *e, osp_blobs *blobs, const osp_varian
     osp_put_u32(e, (uint32_t)v->batch);
     osp_put_u32(e, (uint32_t)v->height);
     osp_put_u32(e, (uint32_t)v->width);
+    osp_put_u32(e, (uint32_t)v->streams.count);
     osp_put_u32(e, (uint32_t)g->opset);
     osp_put_text(e, g->name);
     osp_put_text(e, g->producer);
@@ -331,8 +332,9 @@ static osp_status get_variant(osp_decoder *in, const osp_blobs *blobs, osp_compi
                               osp_error *err)
 {
     int32_t batch = (int32_t)osp_get_u32(in), height = (int32_t)osp_get_u32(in);
-    int32_t width = (int32_t)osp_get_u32(in);
-    if (in->failed || batch < 0 || height < 0 || width < 0)
+    int32_t width = (int32_t)osp_get_u32(in), streams = (int32_t)osp_get_u32(in);
+    if (in->failed || batch < 0 || height < 0 || width < 0 || streams < 1 ||
+        streams > (c->backend->program ? OSP_STREAMS_MOST : 1))
         MALFORMED(err, "variant");
     osp_graph g;
     tactic_lists lists = {0};
@@ -342,7 +344,7 @@ static osp_status get_variant(osp_decoder *in, const osp_blobs *blobs, osp_compi
         osp_graph_free(&g);
         return status;
     }
-    return osp_compile_restore(c, &g, batch, height, width, lists.names, lists.versions,
+    return osp_compile_restore(c, &g, batch, height, width, streams, lists.names, lists.versions,
                                lists.packed, err);
 }
 

@@ -29,8 +29,8 @@ struct osp_binding {
     size_t patch_count;
     void **planned, **current;  // by io
     int32_t io_count;
-    bool openmp;        // some step brings OpenMP's threads
-    bool after_kernel;  // osp_launch's, while work is enqueued
+    bool openmp;                          // some step brings OpenMP's threads
+    bool after_kernel[OSP_STREAMS_MOST];  // osp_launch's of each stream, while work is enqueued
 };
 
 static size_t aligned(size_t n)
@@ -40,7 +40,7 @@ static size_t aligned(size_t n)
 
 size_t osp_variant_memory_bytes(const osp_variant *v)
 {
-    return aligned(v->activation_bytes) + aligned(v->workspace_bytes);
+    return aligned(v->activation_bytes) + (size_t)v->streams.count * aligned(v->workspace_bytes);
 }
 
 // The io number of a root value that a step reads or writes there; -1: an inner value.
@@ -96,6 +96,10 @@ static osp_status bind_step(osp_binding *b, const osp_step *step, char *memory, 
         .workspace = memory + aligned(b->v->activation_bytes),
         .gpu = b->c->gpu,
     };
+    if (b->v->streams.turns)
+        bound->launch.workspace = (char *)bound->launch.workspace +
+                                  (size_t)b->v->streams.turns[step->node].stream *
+                                      aligned(b->v->workspace_bytes);
     b->step_count++;
     b->openmp |= step->tactic->openmp;
     if (!step->tactic->bind)
@@ -245,13 +249,48 @@ osp_status osp_binding_run(osp_binding *b, void *const *io, osp_threads threads,
     return status ? status : copy_outputs(b, NULL, err);
 }
 
-// Enqueues the first `count` steps. The addresses of inputs and outputs are in place.
-static osp_status enqueue_steps(osp_binding *b, int32_t count, osp_gpu_stream stream,
-                                osp_gpu_event *marks, osp_error *err)
+// Makes `stream` wait for whatever the turn comes after on other streams.
+static osp_status wait_for_others(osp_binding *b, const osp_turn *turn, osp_gpu_stream stream,
+                                  const osp_side_streams *sides, osp_error *err)
+{
+    const osp_streams *s = &b->v->streams;
+    for (int32_t k = 0; k < s->count; k++) {
+        if (turn->wait.step[k] < 0)
+            continue;
+        const int32_t event = s->turns[turn->wait.step[k]].event;
+        OSP_TRY(osp_gpu_stream_after(b->c->gpu, stream, sides->events[event], err));
+        b->after_kernel[turn->stream] = false;
+    }
+    return OSP_OK;
+}
+
+// On the turn's stream. Launches overlap within a stream only: what waits for another one starts when
+// that has ended, and a side stream begins with such a step. Steps from the count-th on are not
+// launched, but have been waited for as if they were.
+static osp_status enqueue_beside(osp_binding *b, int32_t count, osp_gpu_stream own,
+                                 const osp_side_streams *sides, osp_error *err)
+{
+    const osp_turn *turns = b->v->streams.turns;
+    for (int32_t i = 0; i < b->step_count; i++) {
+        bound_step *s = b->steps + i;
+        const osp_turn *turn = turns + s->step->node;
+        s->launch.stream = turn->stream ? sides->streams[turn->stream] : own;
+        s->launch.after_kernel = &b->after_kernel[turn->stream];
+        OSP_TRY(wait_for_others(b, turn, s->launch.stream, sides, err));
+        if (i < count)
+            OSP_TRY(launch_step(b, s, err));
+        if (turn->event >= 0)
+            OSP_TRY(
+                osp_gpu_event_record(b->c->gpu, sides->events[turn->event], s->launch.stream, err));
+    }
+    return wait_for_others(b, turns + b->v->step_count, own, sides, err);
+}
+
+static osp_status enqueue_in_a_row(osp_binding *b, int32_t count, osp_gpu_stream stream,
+                                   osp_gpu_event *marks, osp_error *err)
 {
     osp_gpu *gpu = b->c->gpu;
     int32_t marked = 0;
-    b->after_kernel = false;
     if (marks)
         OSP_TRY(osp_gpu_event_record(gpu, marks[marked++], stream, err));
     for (int32_t i = 0; i < count; i++) {
@@ -259,21 +298,32 @@ static osp_status enqueue_steps(osp_binding *b, int32_t count, osp_gpu_stream st
         while (marks && marked <= s->step->node)  // views before it
             OSP_TRY(osp_gpu_event_record(gpu, marks[marked++], stream, err));
         s->launch.stream = stream;
-        s->launch.after_kernel = marks ? NULL : &b->after_kernel;  // timed steps stand alone
+        s->launch.after_kernel = marks ? NULL : b->after_kernel;  // timed steps stand alone
         OSP_TRY(launch_step(b, s, err));
         if (marks)
             OSP_TRY(osp_gpu_event_record(gpu, marks[marked++], stream, err));
     }
     while (marks && marked <= b->v->step_count)  // views at the end
         OSP_TRY(osp_gpu_event_record(gpu, marks[marked++], stream, err));
+    return OSP_OK;
+}
+
+// The first `count` steps. The addresses of inputs and outputs are in place.
+static osp_status enqueue_steps(osp_binding *b, int32_t count, osp_gpu_stream stream,
+                                const osp_side_streams *sides, osp_gpu_event *marks, osp_error *err)
+{
+    memset(b->after_kernel, 0, sizeof b->after_kernel);
+    OSP_TRY(sides && b->v->streams.turns && !marks
+                ? enqueue_beside(b, count, stream, sides, err)
+                : enqueue_in_a_row(b, count, stream, marks, err));
     return copy_outputs(b, stream, err);
 }
 
 osp_status osp_binding_enqueue(osp_binding *b, void *const *io, osp_gpu_stream stream,
-                               osp_gpu_event *marks, osp_error *err)
+                               const osp_side_streams *sides, osp_gpu_event *marks, osp_error *err)
 {
     point_io(b, io);
-    return enqueue_steps(b, b->step_count, stream, marks, err);
+    return enqueue_steps(b, b->step_count, stream, sides, marks, err);
 }
 
 // Whether the last step makes the output from a detector's maps; then they are in *maps. Only then
@@ -290,13 +340,14 @@ static bool find_maps(const osp_binding *b, int32_t output, osp_head_maps *maps)
 }
 
 osp_status osp_binding_enqueue_maps(osp_binding *b, int32_t output, void *const *io,
-                                    osp_gpu_stream stream, osp_head_maps *maps, osp_error *err)
+                                    osp_gpu_stream stream, const osp_side_streams *sides,
+                                    osp_head_maps *maps, osp_error *err)
 {
     point_io(b, io);
     const bool found = find_maps(b, output, maps);
     if (!found)
         maps->levels = 0;
-    return enqueue_steps(b, b->step_count - found, stream, NULL, err);
+    return enqueue_steps(b, b->step_count - found, stream, sides, NULL, err);
 }
 
 void *osp_binding_input(const osp_binding *b, int32_t i)

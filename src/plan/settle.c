@@ -77,6 +77,15 @@ static void note_use(osp_memory_item *items, const osp_storage *storage, osp_vid
         item->last = step;
 }
 
+static void note_step(osp_memory_item *items, const osp_variant *v, int32_t step, int32_t at)
+{
+    const osp_node *node = v->graph.nodes + step;
+    for (int32_t k = 0; k < node->input_count; k++)
+        note_use(items, v->storage, node->inputs[k], at);
+    for (int32_t k = 0; k < node->output_count; k++)
+        note_use(items, v->storage, node->outputs[k], at);
+}
+
 // True for the k-th output if no step writes the buffer that it alone owns.
 static bool is_copied_output(const osp_variant *v, int32_t k)
 {
@@ -91,7 +100,7 @@ static bool is_copied_output(const osp_variant *v, int32_t k)
     return g->values[out].data != NULL;
 }
 
-osp_status osp_compile_memory(osp_compiled *c, osp_variant *v, osp_error *err)
+static osp_status plan_memory(osp_compiled *c, osp_variant *v, osp_error *err)
 {
     const osp_graph *g = &v->graph;
     const size_t values = g->value_count, count = values + (size_t)g->output_count;
@@ -115,12 +124,10 @@ osp_status osp_compile_memory(osp_compiled *c, osp_variant *v, osp_error *err)
         if (is_copied_output(v, i) && osp_shape_bytes(&value->shape, value->dtype, &bytes))
             items[values + (size_t)i] = (osp_memory_item){bytes, 0, v->step_count, 0};
     }
+    // A step's buffers are alive from the first step on that may still run when it starts.
     for (int32_t s = 0; s < v->step_count; s++) {
-        const osp_node *node = g->nodes + s;
-        for (int32_t k = 0; k < node->input_count; k++)
-            note_use(items, v->storage, node->inputs[k], s);
-        for (int32_t k = 0; k < node->output_count; k++)
-            note_use(items, v->storage, node->outputs[k], s);
+        note_step(items, v, s, s);
+        note_step(items, v, s, osp_streams_first(&v->streams, s));
     }
     status = osp_memory_plan(c->ctx, items, count, &v->activation_bytes, err);
     for (size_t i = 0; i < values; i++)
@@ -129,10 +136,18 @@ osp_status osp_compile_memory(osp_compiled *c, osp_variant *v, osp_error *err)
         v->copied_outputs[i] = is_copied_output(v, i) ? items[values + (size_t)i].offset : SIZE_MAX;
     osp_mem_free(&c->ctx->mem, items);
     const uint64_t limit = c->ctx->limits.memory_bytes;
-    if (!status && (v->activation_bytes > limit || v->workspace_bytes > limit))
+    if (!status &&
+        (v->activation_bytes > limit || v->workspace_bytes > limit / (uint64_t)v->streams.count))
         status = osp_error_set(err, OSP_ERROR_LIMIT,
                                "a session needs %zu bytes, over the limit of %llu "
                                "(osp_limits.memory_bytes)",
-                               v->activation_bytes + v->workspace_bytes, (unsigned long long)limit);
+                               v->activation_bytes + v->workspace_bytes * (size_t)v->streams.count,
+                               (unsigned long long)limit);
     return status;
+}
+
+osp_status osp_compile_streams(osp_compiled *c, osp_variant *v, int32_t streams, osp_error *err)
+{
+    OSP_TRY(osp_streams_spread(&v->streams, &c->arena, &v->graph, v->storage, streams, err));
+    return plan_memory(c, v, err);
 }

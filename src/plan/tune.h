@@ -1,4 +1,5 @@
-// The tuner: of the tactics that accept a problem, the fastest on the device at hand. Each is checked
+// The tuner: of the tactics that accept a problem, the fastest on the device at hand; and whether a
+// run gains by several streams. Each tactic is checked
 // against the last in the list before it is timed (the lists end with the plainest). What was found
 // is kept by name in a timing cache, so that a problem is tuned once for each device.
 // Thread rule: one tuner from one thread at a time.
@@ -21,5 +22,9 @@ void osp_tuner_close(osp_tuner **tuner);
 osp_status osp_tuner_choose(osp_tuner *tuner, const osp_tactic *const *list, const osp_problem *p,
                             const char *text, const void *const *constants, const osp_tactic **out,
                             const char **reason, osp_error *err);
+
+// Whether each variant of `c`, complete by now, runs faster with its steps on several streams: settles
+// the streams and the memory of all. Uploads the constants. What cannot be tried stays on one stream.
+osp_status osp_tuner_streams(osp_tuner *tuner, osp_compiled *c, osp_error *err);
 
 #endif

@@ -34,12 +34,14 @@ typedef struct fake_gpu {
     bool busy;  // queries say "not ready"
     bool refuse_capture;
     bool refuse_overlap;  // launches that overlap; one in a capture spoils it
+    enum { FAKE_AS_RECORDED, FAKE_SIDES_FIRST, FAKE_SIDES_LAST } order;  // of a graph's streams
     size_t memory_bytes;  // of each device; alloc beyond it is refused
     // To be read.
     int live;    // memory blocks, streams, events, graphs not given back
     int misuse;  // addresses and handles that were never handed out, or given back already
     size_t used_bytes;
     uint64_t replays;
+    int lanes;          // streams of the graph that is being replayed; else 0
     uint64_t overlaps;  // launches that were to overlap, run or recorded
     double busy_us;     // of kernels so far, where run_code is there
     // Its own.

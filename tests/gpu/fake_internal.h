@@ -12,8 +12,15 @@ enum {
     EVENT_MAGIC = 0xe7e7,
     CAPTURE_UNSUPPORTED = 900,
     CAPTURE_INVALIDATED = 901,
-    CAPTURE_UNMATCHED = 903
+    CAPTURE_UNMATCHED = 903,
+    CAPTURE_UNJOINED = 904,
+    LANES_MOST = 16
 };
+
+// What something recorded comes after: of each stream of the capture so many operations.
+typedef struct fake_front {
+    size_t ops[LANES_MOST];
+} fake_front;
 
 typedef struct fake_block {
     struct fake_block *next;
@@ -38,6 +45,8 @@ typedef struct op {
     void (*run)(void *user);
     void *user;
     struct fake_event *event;
+    int lane;  // of a recording: the stream, in the order in which they joined
+    fake_front front;
 } op;
 
 // An event or a recording: first member of each, so that what is left over can be freed.
@@ -50,6 +59,7 @@ typedef struct recording {
     fake_thing thing;
     op *ops;
     size_t count, capacity;
+    int lanes;
     bool spoilt;
 } recording;
 
@@ -58,6 +68,8 @@ typedef struct fake_stream {
     int magic, device;
     recording *into;  // being captured
     bool origin;      // the capture began here
+    int lane;
+    fake_front front;  // its last operation included
 } fake_stream;
 
 typedef struct fake_event {
@@ -66,6 +78,7 @@ typedef struct fake_event {
     bool recorded;
     double us;
     recording *into;
+    fake_front front;
 } fake_event;
 
 // Captures begun on this thread.

@@ -63,6 +63,8 @@ static int enqueue(fake_gpu *fake, void *stream, const op *o)
     }
     op *kept = &r->ops[r->count];
     *kept = *o;
+    kept->lane = s->lane;
+    kept->front = s->front;
     if (o->args_bytes) {
         kept->args = malloc(o->args_bytes);
         if (!kept->args)
@@ -70,6 +72,7 @@ static int enqueue(fake_gpu *fake, void *stream, const op *o)
         memcpy(kept->args, o->args, o->args_bytes);
     }
     r->count++;
+    s->front.ops[s->lane]++;
     return 0;
 }
 
@@ -229,13 +232,25 @@ static int stream_after(void *user, void *stream, void *event)
 {
     FAKE;
     fake_stream *s = stream;
-    const fake_event *e = event;
+    fake_event *e = event;
     if (!e || e->magic != EVENT_MAGIC) {
         fake->misuse++;
         return INVALID_HANDLE;
     }
-    if (s && e->into)
-        s->into = e->into;  // the stream joins the capture
+    if (!s || !e->into)
+        return s && s->into ? CAPTURE_UNSUPPORTED : 0;  // cannot wait for what is no part of it
+    if (s->into && s->into != e->into)
+        return CAPTURE_UNSUPPORTED;
+    if (!s->into) {  // the stream joins the capture
+        if (e->into->lanes == LANES_MOST)
+            return CAPTURE_UNSUPPORTED;
+        s->into = e->into;
+        s->lane = s->into->lanes++;
+        s->front = (fake_front){{0}};
+    }
+    for (int i = 0; i < LANES_MOST; i++)
+        if (e->front.ops[i] > s->front.ops[i])
+            s->front.ops[i] = e->front.ops[i];
     return 0;
 }
 
@@ -274,9 +289,12 @@ static int event_record(void *user, void *event, void *stream)
         fake->misuse++;
         return INVALID_HANDLE;
     }
-    e->into = s ? s->into : NULL;
     const op o = {.kind = OP_RECORD, .event = e};
-    return enqueue(fake, stream, &o);
+    const int error = enqueue(fake, stream, &o);
+    e->into = s && !error ? s->into : NULL;
+    if (e->into)
+        e->front = s->front;
+    return error;
 }
 
 static int event_query(void *user, void *event)
@@ -316,7 +334,10 @@ static int capture_begin(void *user, void *stream)
     if (!s->into)
         return OSP_CUDA_OUT_OF_MEMORY;
     s->into->thing.is_recording = true;
+    s->into->lanes = 1;
     s->origin = true;
+    s->lane = 0;
+    s->front = (fake_front){{0}};
     ++*fake_captures();
     hold(fake, &s->into->thing);
     return 0;
@@ -332,20 +353,25 @@ static int capture_end(void *user, void *stream, void **recorded)
     s->origin = false;
     --*fake_captures();
     pthread_mutex_lock(&fake->lock);
-    for (fake_stream *each = fake->streams; each; each = each->next)
-        if (each->into == r)
-            each->into = NULL;
+    bool joined = true;
+    for (fake_stream *each = fake->streams; each; each = each->next) {
+        if (each->into != r)
+            continue;
+        joined &= each->front.ops[each->lane] <= s->front.ops[each->lane];
+        each->into = NULL;
+    }
     pthread_mutex_unlock(&fake->lock);
     for (size_t i = 0; i < r->count; i++)
         if (r->ops[i].kind == OP_RECORD)
             r->ops[i].event->into = NULL;
     *recorded = r;
-    if (!r->spoilt)
+    if (!r->spoilt && joined)
         return 0;
+    const bool spoilt = r->spoilt;
     *recorded = NULL;
     let_go(fake, &r->thing);
     fake_recording_drop(r);
-    return CAPTURE_INVALIDATED;
+    return spoilt ? CAPTURE_INVALIDATED : CAPTURE_UNJOINED;
 }
 
 void fake_recording_drop(recording *r)
@@ -365,6 +391,7 @@ static int graph_make(void *user, void **ready, void *recorded)
     moved->thing.is_recording = true;
     moved->ops = r->ops;
     moved->count = r->count;
+    moved->lanes = r->lanes;
     r->ops = NULL;
     r->count = r->capacity = 0;
     hold(user, &moved->thing);
@@ -379,6 +406,38 @@ static int recorded_close(void *user, void *recorded)
     return 0;
 }
 
+// The next operation of a lane, from `at` on; count: none.
+static size_t next_of(const recording *r, int lane, size_t at)
+{
+    while (at < r->count && r->ops[at].lane != lane)
+        at++;
+    return at;
+}
+
+// As a device might: side streams as far as they come before the first one moves, or behind it.
+static void replay_by_lanes(fake_gpu *fake, const recording *r)
+{
+    size_t at[LANES_MOST];
+    fake_front done = {{0}};
+    for (int i = 0; i < r->lanes; i++)
+        at[i] = next_of(r, i, 0);
+    for (size_t ran = 0; ran < r->count; ran++) {
+        for (int k = 0; k < r->lanes; k++) {
+            const int i = fake->order == FAKE_SIDES_FIRST ? r->lanes - 1 - k : k;
+            const op *o = r->ops + at[i];
+            bool ready = at[i] < r->count;
+            for (int j = 0; ready && j < r->lanes; j++)
+                ready = o->front.ops[j] <= done.ops[j];
+            if (!ready)
+                continue;
+            run_op(fake, o);
+            done.ops[i]++;
+            at[i] = next_of(r, i, at[i] + 1);
+            break;
+        }
+    }
+}
+
 static int graph_launch(void *user, void *ready, void *stream)
 {
     FAKE;
@@ -386,8 +445,12 @@ static int graph_launch(void *user, void *ready, void *stream)
     const fake_stream *s = stream;
     if (s && s->into)
         return CAPTURE_UNSUPPORTED;
-    for (size_t i = 0; i < r->count; i++)
+    fake->lanes = r->lanes;
+    for (size_t i = 0; i < r->count && fake->order == FAKE_AS_RECORDED; i++)
         run_op(fake, &r->ops[i]);
+    if (fake->order != FAKE_AS_RECORDED)
+        replay_by_lanes(fake, r);
+    fake->lanes = 0;
     fake->replays++;
     return 0;
 }
