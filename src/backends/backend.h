@@ -112,6 +112,9 @@ typedef struct osp_backend_def {
     // it equals device_key's.
     osp_status (*check_key)(osp_context *ctx, int32_t device, const char *plan, osp_error *err);
     bool runs_passes;  // false: the graph is compiled as the file has it (reference)
+    // It has a convolution in FP16 that reads uint8 pixels, of images whose width is a multiple of
+    // this. 0: it has none.
+    int32_t pixel_row;
     // Sets the calling thread's number of compute threads, returns the one before. NULL: no matter.
     int32_t (*set_threads)(int32_t threads);
     // The tactics for an operator in order of preference, NULL-terminated; NULL: none. NULL for

@@ -9,8 +9,6 @@
 #include "ops/op.h"
 #include "plan/tune.h"
 
-enum { PIXEL_ROW = 16 };  // the kernel reads rows of pixels in whole 16 of them
-
 // The whole model at one batch, inferred.
 static osp_status make_variant(const osp_builder *b, osp_graph *g, int32_t batch, bool allow_opaque,
                                osp_error *err)
@@ -231,13 +229,12 @@ static osp_status check_fp32(const osp_builder *b, osp_engine *engine, osp_error
 
 // ---- Building -----------------------------------------------------------------------------------
 
-// The cuda backend has a kernel for it, in FP16.
 static osp_status choose_pixels(osp_builder *b, const osp_backend_def *backend,
                                 osp_precision precision, osp_error *err)
 {
     const osp_graph *g = &b->model->graph;
-    const bool fast = backend->id == OSP_BACKEND_CUDA && precision == OSP_PRECISION_FP16 &&
-                      b->width % PIXEL_ROW == 0;
+    const bool fast = backend->pixel_row && precision == OSP_PRECISION_FP16 &&
+                      b->width % backend->pixel_row == 0;
     return osp_pixels_choose(&b->pixels, g, b->image < 0 ? OSP_NO_VALUE : g->inputs[b->image], fast,
                              b->options, err);
 }

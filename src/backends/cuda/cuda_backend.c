@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "backends/cuda/cuda.h"
+#include "backends/cuda/pixel_kernels.h"
 
 typedef struct row {
     const char *type, *domain;
@@ -160,6 +161,7 @@ const osp_backend_def osp_backend_cuda = {
     .probe = probe,
     .device_key = device_key,
     .runs_passes = true,
+    .pixel_row = OSP_PIXEL_ROW,
     .tactics = tactics,
     .program = &osp_compiled_program,
 };

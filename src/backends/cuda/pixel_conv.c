@@ -7,12 +7,7 @@
 #include "base/half.h"
 #include "ops/internal.h"
 
-enum {
-    ALIGN = 256,
-    CHUNK = 8,  // channels out come and go in whole 16 bytes
-    K_STEP = 16,
-    MOST_SHARED = 48 * 1024
-};
+enum { K_STEP = 16, MOST_SHARED = 48 * 1024 };
 
 typedef struct pixel_conv {
     osp_pixel_args args;
@@ -76,11 +71,11 @@ static const char *refuse(const osp_problem *p)
     if (src->shape.rank != 4 || src->shape.dims[3] != OSP_PIXEL_CHANNELS ||
         src->layout != OSP_LAYOUT_PLAIN || !osp_operand_dense(src))
         return "the source is not dense pixels of three channels";
-    if (src->shape.dims[2] % 16)
+    if (src->shape.dims[2] % OSP_PIXEL_ROW)
         return "rows of the source are not whole 16 bytes";
     if (dst->layout != OSP_LAYOUT_CHANNELS_LAST)
         return "the destination is not channels last";
-    if (dst->shape.dims[1] % CHUNK || dst->pitch % CHUNK)
+    if (dst->shape.dims[1] % OSP_CONV_CHUNK || dst->pitch % OSP_CONV_CHUNK)
         return "channels out are not whole 16-byte chunks";
     const osp_shape *in = &src->shape, *out = &dst->shape;
     if (osp_shape_span(in, 0, 4) > INT32_MAX || osp_shape_span(out, 0, 4) > INT32_MAX ||
@@ -123,8 +118,8 @@ static osp_status prepare(const osp_problem *p, osp_context *ctx, int32_t thread
     lay_out(&s->args, h, w);
     s->kernel = find_kernel(&s->args);
     const int64_t groups = osp_conv_up(out[1], OSP_PIXEL_OC) / OSP_PIXEL_OC;
-    s->bias_at = (size_t)osp_conv_up(groups * s->kernel->steps * OSP_PIXEL_OC * K_STEP * 2, ALIGN);
-    sizes->packed_bytes = s->bias_at + (size_t)osp_conv_up(groups * OSP_PIXEL_OC * 4, ALIGN);
+    s->bias_at = osp_conv_aligned((size_t)(groups * s->kernel->steps * OSP_PIXEL_OC * K_STEP * 2));
+    sizes->packed_bytes = s->bias_at + osp_conv_aligned((size_t)(groups * OSP_PIXEL_OC * 4));
     s->shape = (osp_gpu_shape){
         .grid = {(uint32_t)(osp_conv_up(out[3], OSP_PIXEL_TILE_W) / OSP_PIXEL_TILE_W),
                  (uint32_t)(osp_conv_up(out[2], OSP_PIXEL_TILE_H) / OSP_PIXEL_TILE_H),
@@ -182,14 +177,9 @@ static osp_status pack(const osp_problem *p, void *state, const void *const *src
                 *to++ = osp_float_to_half(weight_at(a, p->attrs, src[1], o, k));
             }
     float *bias = (float *)(void *)((char *)packed + s->bias_at);  // cleared by the caller
-    const bool given = p->src_count > 2 && src[2];
-    for (int64_t o = 0; o < a->conv.oc; o++) {
-        const float b = !given ? 0
-                        : p->src[2].dtype == OSP_DTYPE_FLOAT16
-                            ? osp_half_to_float(((const uint16_t *)src[2])[o])
-                            : ((const float *)src[2])[o];
-        bias[o] = (float)((double)b - mean_sum(a, p->attrs, src[1], o));
-    }
+    osp_conv_pack_bias(p, src, bias, a->conv.oc);
+    for (int64_t o = 0; o < a->conv.oc; o++)
+        bias[o] = (float)((double)bias[o] - mean_sum(a, p->attrs, src[1], o));
     return OSP_OK;
 }
 

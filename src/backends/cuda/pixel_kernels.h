@@ -27,7 +27,8 @@ enum {
     OSP_PIXEL_TILE_W = 32,
     OSP_PIXEL_THREADS = 128,
     OSP_PIXEL_OC = 16,  // channels out that a warp makes at once
-    OSP_PIXEL_CHANNELS = 3
+    OSP_PIXEL_CHANNELS = 3,
+    OSP_PIXEL_ROW = 16  // rows of pixels are read in whole 16 of them
 };
 
 // X(STEPS): steps of 16 along K. 3x3, 6x6 (and 5x5), 7x7.
