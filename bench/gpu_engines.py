@@ -142,6 +142,7 @@ class Compiled(Torch):
             self.run = lambda: compiled(self.x)
             return self.run()
         torch.compiler.reset()
+        module(self.x)      # it keeps its anchors of this size: making them would break its graph apart
         compiled = torch.compile(module, mode="reduce-overhead")
 
         def run():
