@@ -35,7 +35,8 @@ enum {
     // Of FP16 and then of float32 planes; of any rows and then of even ones at stride 2; of 16 and
     // then of 32 channels out at a time.
     OSP_STEM_KERNELS = 8,
-    OSP_DEPTHWISE_THREADS = 256
+    OSP_DEPTHWISE_THREADS = 256,
+    OSP_DEPTHWISE_PIXELS = 8  // of a line that a thread makes, four channels each
 };
 
 // Two neighbours in a row of the window: the source's channel, where they are from the pixel's first
@@ -101,18 +102,16 @@ typedef struct osp_conv_direct {
     X(128, 64, 3, 3)                                                                               \
     X(128, 48, 3, 3)                                                                               \
     X(64, 128, 4, 2)                                                                               \
+    X(64, 96, 4, 2)                                                                                \
     X(64, 64, 4, 3)
 enum { OSP_CONV_WGMMA_BK = 64, OSP_CONV_HALO_TW = 8 };
 // X(TH, BN, STAGES, BLOCKS): lines of 8 pixels and channels out of a block, stages of weights, blocks
 // that share a multiprocessor.
 #define OSP_CONV_HALO_ROWS(X)                                                                      \
-    X(32, 128, 4, 1)                                                                               \
-    X(16, 192, 4, 1)                                                                               \
     X(16, 128, 4, 2)                                                                               \
     X(16, 96, 4, 2)                                                                                \
     X(16, 64, 3, 3)                                                                                \
     X(16, 48, 3, 3)                                                                                \
-    X(8, 128, 4, 2)                                                                                \
     X(8, 96, 4, 2)                                                                                 \
     X(8, 64, 4, 3)
 // X(IC, BN, TH, TW, STRIDE, WARPS_M, WARPS_N)
@@ -149,7 +148,8 @@ OSP_CONV_HALO_ROWS(X)
 extern const osp_gpu_kernel osp_kernel_conv_stem[OSP_STEM_KERNELS];
 // One channel in and out of each group. Weights [kh * kw][oc]; one thread for 8 channels of a pixel.
 // _3: of 3 x 3.
-extern const osp_gpu_kernel osp_kernel_conv_depthwise, osp_kernel_conv_depthwise_3;
+extern const osp_gpu_kernel osp_kernel_conv_depthwise, osp_kernel_conv_depthwise_3,
+    osp_kernel_conv_depthwise_line;
 
 #ifdef __cplusplus
 }

@@ -151,6 +151,16 @@ static osp_status prepare_warpgroups(const osp_problem *p, osp_context *ctx,
     return OSP_OK;
 }
 
+// Of a block: no more stages than there are tiles of depth, since blocks that wait for memory gain from
+// others beside them; but room for the result, which leaves by way of it.
+static uint32_t wgmma_shared_bytes(const osp_conv_wgmma *k, int64_t tiles)
+{
+    const int64_t stages = tiles < k->stages ? tiles : k->stages;
+    const int64_t ring = stages * (k->bm + k->bn) * OSP_CONV_WGMMA_BK * 2;
+    const int64_t result = (int64_t)k->bm * (k->bn + CHUNK) * 2;
+    return (uint32_t)(ring > result ? ring : result);
+}
+
 static osp_status prepare_wgmma(const osp_problem *p, osp_context *ctx, const osp_conv_wgmma *k,
                                 void **state, osp_tactic_sizes *sizes, osp_error *err)
 {
@@ -159,7 +169,7 @@ static osp_status prepare_wgmma(const osp_problem *p, osp_context *ctx, const os
     s->shape = (osp_gpu_shape){
         .grid = {(uint32_t)(s->rows / k->bn * (osp_conv_up(s->args.pixels, k->bm) / k->bm))},
         .block = {(uint32_t)k->threads},
-        .shared_bytes = (uint32_t)(k->stages * (k->bm + k->bn) * OSP_CONV_WGMMA_BK * 2)};
+        .shared_bytes = wgmma_shared_bytes(k, s->args.k_chunks / (OSP_CONV_WGMMA_BK / CHUNK))};
     *state = s;
     return OSP_OK;
 }
