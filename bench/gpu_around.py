@@ -14,8 +14,6 @@ detect  `osprey bench --images`: from uint8 images in page-locked memory to boxe
 Needs torch (for the copies), onnx and numpy. --device cpu --quick: a try without a GPU, whose times mean
 nothing. Exit status: 0 all targets met, 1 one missed or something failed, 2 usage, 5 no GPU."""
 
-import argparse
-import json
 import pathlib
 import subprocess
 import sys
@@ -24,10 +22,9 @@ import time
 
 import numpy as np
 
-from gpu_help import bench, environment, has_gpu, write_images
-from gpu_networks import fill
+from gpu_help import (arguments, bench, environment, fill, lacks_gpu, precision, publish, table,
+                      verdict, write_images)
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 CANDIDATES = 1000
 COLD_S, WARM_S, SHARE = 20, 2, 0.85     # the targets
 STEPS = ("build", "detect")
@@ -104,10 +101,6 @@ def time_detection(args, model, work):
             "share": {k: rates[k] / limit for k in ("page-locked", "pageable") if k in rates}}
 
 
-def verdict(met):
-    return "met" if met else "missed"
-
-
 def report(args, found):
     """Lines of a table: what, figure, target, verdict; and whether all were met."""
     rows, all_met = [], True
@@ -138,20 +131,14 @@ def report(args, found):
 
 
 def parse(argv=None):
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    p = arguments(__doc__.splitlines()[0], "small and short")
     p.add_argument("--only", default=",".join(STEPS))
-    p.add_argument("--bin", type=pathlib.Path, default=ROOT / "build/bin")
-    p.add_argument("--skeletons", type=pathlib.Path, default=ROOT / ".cache/skeletons")
     p.add_argument("--network", default="yolo11n")
     p.add_argument("--size", type=int, default=1280)
     p.add_argument("--batch", type=int, default=4)
     p.add_argument("--builds", type=int, default=3)
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--seconds", type=float, default=2, help="of each measurement of osprey bench")
-    p.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    p.add_argument("--quick", action="store_true", help="small and short")
-    p.add_argument("--json", type=pathlib.Path)
-    p.add_argument("--markdown", type=pathlib.Path)
     args = p.parse_args(argv)
     args.only = args.only.split(",")
     if set(args.only) - set(STEPS):
@@ -163,28 +150,20 @@ def parse(argv=None):
 
 def main():
     args = parse()
-    if args.device == "cuda" and not has_gpu():
-        print("gpu_around: this machine has no NVIDIA GPU: nothing was timed", file=sys.stderr)
+    if args.device == "cuda" and lacks_gpu("timed"):
         return 5
     found = {}
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)
-        model = fill(args, args.network, work)
+        model = fill(args.skeletons, args.network, work)
         if "build" in args.only:
             found["build"] = time_builds(args, model, work)
         if "detect" in args.only:
             found["detect"] = time_detection(args, model, work)
     rows, all_met = report(args, found)
-    precision = "FP16" if args.device == "cuda" else "FP32"
-    lines = [f"{args.network}, {args.size} x {args.size}, batch {args.batch}, {precision}; medians of "
-             f"{args.builds} builds and {args.rounds} rounds.", "",
-             "| what | figure | target | |", "|---|---|---|---|"]
-    table = "\n".join(lines + ["| " + " | ".join(r) + " |" for r in rows])
-    print(table)
-    if args.markdown:
-        args.markdown.write_text(table + "\n")
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=1) + "\n")
+    about = (f"{args.network}, {args.size} x {args.size}, batch {args.batch}, "
+             f"{precision(args.device)}; medians of {args.builds} builds and {args.rounds} rounds.")
+    publish(args, table(about, ["what", "figure", "target", ""], rows), found)
     return 0 if all_met else 1
 
 

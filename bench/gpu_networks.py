@@ -16,7 +16,6 @@ the ultralytics package is installed, else the file is converted (bench/onnx_to_
 Needs torch, onnx and numpy. --device cpu --quick: a try without a GPU, whose times mean nothing.
 Exit status: 0 all targets met, 1 one missed or something failed, 2 usage, 5 no GPU."""
 
-import argparse
 import json
 import pathlib
 import subprocess
@@ -25,9 +24,8 @@ import tempfile
 
 import numpy as np
 
-from gpu_help import has_gpu
+from gpu_help import ROOT, arguments, fill, lacks_gpu, precision, publish, table, verdict
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 ENGINES = {"osprey": "Osprey", "compile": "torch.compile", "graph": "PyTorch graph",
            "tensorrt": "TensorRT"}
 ALIKE = 0.99            # cosine of two engines' boxes, and of their scores, in FP16
@@ -118,21 +116,9 @@ def cosine(a, b):
     return min(found)
 
 
-def fill(args, network, folder):
-    """The network's file with weights."""
-    path = folder / f"{network}.onnx"
-    if not path.exists():
-        source = args.skeletons / f"{network}.onnx"
-        if not source.exists():
-            raise SystemExit(f"gpu_networks: {source} is missing: scripts/test-data skeletons makes it")
-        subprocess.run([sys.executable, str(ROOT / "tests/networks/weights.py"), "fill", str(source),
-                        str(path)], check=True, stdout=sys.stderr)
-    return path
-
-
 def measure(args, row, engines, folder):
     """All figures of one row."""
-    model = fill(args, row.network, folder)
+    model = fill(args.skeletons, row.network, folder)
     result = {"network": row.network, "size": row.size, "batch": row.batch, "load": {}, "ms": {},
               "ratio": {}, "cosine": {}, "missing": {}}
     for e in engines:
@@ -188,17 +174,16 @@ def markdown(about, rows, results):
     peers = [k for k in ENGINES if k != "osprey" and any(k in r["ms"] for r in results)]
     head = ["network", "size", "batch", "Osprey ms"]
     head += [f"{ENGINES[k]} ms" for k in peers] + [f"{ENGINES[k]} to ours" for k in peers]
-    lines = [about, "", "| " + " | ".join(head + ["target", ""]) + " |",
-             "|" + "---|" * (len(head) + 2)]
+    body = []
     for row, result, verdicts, wrong in judged(rows, results):
         cells = [row.network, str(row.size), str(row.batch)]
         cells += [cell(result["ms"][k], 3) if k in result["ms"] else ""
                   for k in ["osprey", *peers]]
         cells += [cell(result["ratio"][k], 2) if k in result["ratio"] else "" for k in peers]
         cells.append(", ".join(what for what, _ in verdicts))
-        cells.append(wrong or ", ".join("met" if met else "missed" for _, met in verdicts))
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        cells.append(wrong or ", ".join(verdict(met) for _, met in verdicts))
+        body.append(cells)
+    return table(about, head + ["target", ""], body)
 
 
 def describe(args, facts, results):
@@ -207,10 +192,9 @@ def describe(args, facts, results):
     device = facts.pop("GPU", "the CPU (times mean nothing)")
     versions = ", ".join(f"{k} {v}" for k, v in facts.items())
     networks = {told["network"] for r in results for told in r["load"].values() if "network" in told}
-    precision = "FP16" if args.device == "cuda" else "FP32"
     runs = max((r.get("runs", 0) for r in results), default=0)
-    return (f"{device}; {versions}; {precision}, engine only; medians (quartiles) of {runs} runs in "
-            f"{args.rounds} rounds, in each of which every engine ran; PyTorch's network: "
+    return (f"{device}; {versions}; {precision(args.device)}, engine only; medians (quartiles) of "
+            f"{runs} runs in {args.rounds} rounds, in each of which every engine ran; PyTorch's network: "
             f"{', '.join(sorted(networks)) or 'none'}.")
 
 
@@ -223,9 +207,7 @@ def find_library(folder):
 
 
 def parse(argv=None):
-    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    p.add_argument("--bin", type=pathlib.Path, default=ROOT / "build/bin")
-    p.add_argument("--skeletons", type=pathlib.Path, default=ROOT / ".cache/skeletons")
+    p = arguments(__doc__.splitlines()[0], "one small row, few runs")
     p.add_argument("--plans", type=pathlib.Path, default=ROOT / ".cache/plans",
                    help="what bench/tensorrt_plan.py has built")
     p.add_argument("--libs", type=pathlib.Path, default=ROOT / ".cache/tensorrt/10.6")
@@ -235,10 +217,6 @@ def parse(argv=None):
                    help="PyTorch's network: converted from the file, or the ultralytics package's")
     p.add_argument("--rounds", type=int, default=12)
     p.add_argument("--runs", type=int, default=20, help="of each engine in a round")
-    p.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    p.add_argument("--quick", action="store_true", help="one small row, few runs")
-    p.add_argument("--json", type=pathlib.Path)
-    p.add_argument("--markdown", type=pathlib.Path)
     args = p.parse_args(argv)
     args.engines = args.engines.split(",")
     if set(args.engines) - set(ENGINES) or args.engines[0] != "osprey":
@@ -263,8 +241,7 @@ def choose(rows, only):
 
 def main():
     args = parse()
-    if args.device == "cuda" and not has_gpu():
-        print("gpu_networks: this machine has no NVIDIA GPU: nothing was timed", file=sys.stderr)
+    if args.device == "cuda" and lacks_gpu("timed"):
         return 5
     facts, results = {}, []
     with tempfile.TemporaryDirectory() as work:
@@ -282,16 +259,12 @@ def main():
             print(json.dumps(results[-1]), file=sys.stderr, flush=True)
         for e in engines:
             e.close()
-    table = markdown(describe(args, facts, results), args.rows, results)
-    print(table)
+    publish(args, markdown(describe(args, facts, results), args.rows, results),
+            {"facts": facts, "rows": results})
     for kind in args.engines:
         for why in sorted({r["missing"][kind] for r in results if kind in r["missing"]}):
             print(f"{ENGINES[kind]} is missing in {sum(kind in r['missing'] for r in results)} rows: "
                   f"{why}")
-    if args.markdown:
-        args.markdown.write_text(table + "\n")
-    if args.json:
-        args.json.write_text(json.dumps({"facts": facts, "rows": results}, indent=1) + "\n")
     return int(any(wrong or not all(met for _, met in verdicts)
                    for _, _, verdicts, wrong in judged(args.rows, results)))
 

@@ -19,10 +19,8 @@ import time
 
 import numpy as np
 
-from gpu_help import bench, write_images
+from gpu_help import ROOT, bench, write_images
 from tensorrt_plan import build_plan, load_bindings
-
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def parse():

@@ -13,9 +13,8 @@ import pathlib
 import sys
 import time
 
-from gpu_help import has_gpu
+from gpu_help import ROOT, lacks_gpu
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 LIBRARIES = ("libnvinfer.so.10", "libnvinfer_plugin.so.10", "libnvonnxparser.so.10")
 
 
@@ -70,8 +69,7 @@ def main():
     p.add_argument("--level", type=int, help="TensorRT's own default where it is left out")
     p.add_argument("--timings", type=pathlib.Path)
     args = p.parse_args()
-    if not has_gpu():
-        print("tensorrt_plan: this machine has no NVIDIA GPU: nothing was built", file=sys.stderr)
+    if lacks_gpu("built"):
         return 5
     args.out.mkdir(parents=True, exist_ok=True)
     trt = load_bindings(args.libs)

@@ -157,18 +157,6 @@ static void fill_outputs(kernel_test *t, const boxes_case *c, outputs *o)
                                      .data = o->values[k]};
 }
 
-static void *upload_as(kernel_test *t, osp_dtype dtype, const float *values, size_t count)
-{
-    if (dtype == OSP_DTYPE_FLOAT32)
-        return kernel_upload(t, values, count * sizeof *values);
-    uint16_t *halves = malloc(count * sizeof *halves);
-    for (size_t i = 0; i < count; i++)
-        halves[i] = osp_float_to_half(values[i]);
-    void *device = kernel_upload(t, halves, count * sizeof *halves);
-    free(halves);
-    return device;
-}
-
 static size_t expected_boxes(kernel_test *t, const boxes_case *c, const outputs *o,
                              const osp_letterbox *geometry, const int32_t *kept_classes,
                              int32_t kept_count, osp_detection *out, size_t capacity)
@@ -313,8 +301,10 @@ static void run_case(kernel_test *t, const boxes_case *c)
         .class_count = c->filter ? kept_classes[kept_count - 1] + 1 : 0};
     const osp_status status = osp_gpu_boxes_open(&boxes, t->gpu, &options, &err);
     if (kernel_check(t, !status, "%s: %s", describe(c, text), status ? err.text : "")) {
-        void *device[2] = {upload_as(t, c->dtype, o.values[0], o.counts[0]),
-                           o.counts[1] ? upload_as(t, c->dtype, o.values[1], o.counts[1]) : NULL};
+        void *device[2] = {0};
+        for (int k = 0; k < 2; k++)
+            if (o.counts[k])
+                device[k] = kernel_upload_floats(t, c->dtype, o.values[k], o.counts[k]);
         void *device_fits = kernel_upload(t, fits, sizeof fits);
         osp_gpu_boxes_run run = {.boxes = device[0],
                                  .scores = device[1],

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "backends/cuda/kernels.h"
-#include "base/half.h"
 #include "gpu/gpu_boxes.h"
 #include "kernel_cases.h"
 
@@ -67,16 +66,12 @@ static void *make_map(kernel_test *t, const maps_case *c, bool logits, int32_t p
         map->channel = pixels;
     }
     float *values = malloc(count * sizeof *values);
-    uint16_t *halves = malloc(count * sizeof *halves);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         values[i] = any_value(t, c, logits);
-        halves[i] = osp_float_to_half(values[i]);
-    }
-    void *device = half ? kernel_upload(t, halves, count * sizeof *halves)
-                        : kernel_upload(t, values, count * sizeof *values);
+    void *device = kernel_upload_floats(t, half ? OSP_DTYPE_FLOAT16 : OSP_DTYPE_FLOAT32, values,
+                                        count);
     map->data = device;
     free(values);
-    free(halves);
     return device;
 }
 

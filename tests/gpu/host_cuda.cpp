@@ -135,17 +135,24 @@ void resume(Fiber &f)
     swapcontext(&machine.start, &f.context);
 }
 
+// fiber_main on a stack. A function of its own: to the compiler getcontext may return a second time,
+// from any call before it in its function, whose variables would then have no values.
+void make_context(ucontext_t *context, char *stack)
+{
+    getcontext(context);
+    context->uc_stack.ss_sp = stack;
+    context->uc_stack.ss_size = STACK_BYTES;
+    context->uc_link = nullptr;
+    makecontext(context, fiber_main, 0);
+}
+
 Fiber &fiber(unsigned index)
 {
     while (machine.fibers.size() <= index) {
         std::unique_ptr<Fiber> f(new Fiber);
         f->index = (unsigned)machine.fibers.size();
         f->stack.reset(new char[STACK_BYTES]);
-        getcontext(&f->context);
-        f->context.uc_stack.ss_sp = f->stack.get();
-        f->context.uc_stack.ss_size = STACK_BYTES;
-        f->context.uc_link = nullptr;
-        makecontext(&f->context, fiber_main, 0);
+        make_context(&f->context, f->stack.get());
         machine.fibers.push_back(std::move(f));
     }
     return *machine.fibers[index];

@@ -3,6 +3,9 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+
+#include "base/half.h"
 
 bool kernel_check(kernel_test *t, bool good, const char *format, ...)
 {
@@ -31,6 +34,18 @@ void *kernel_upload(kernel_test *t, const void *bytes, size_t size)
     if (!status)
         status = osp_gpu_stream_wait(t->gpu, t->stream, -1, &err);
     kernel_check(t, !status, "upload of %zu bytes: %s", size, status ? err.text : "");
+    return device;
+}
+
+void *kernel_upload_floats(kernel_test *t, osp_dtype dtype, const float *values, size_t count)
+{
+    if (dtype == OSP_DTYPE_FLOAT32)
+        return kernel_upload(t, values, count * sizeof *values);
+    uint16_t *halves = malloc(count * sizeof *halves);
+    for (size_t i = 0; i < count; i++)
+        halves[i] = osp_float_to_half(values[i]);
+    void *device = kernel_upload(t, halves, count * sizeof *halves);
+    free(halves);
     return device;
 }
 

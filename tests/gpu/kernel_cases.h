@@ -32,6 +32,8 @@ bool kernel_check(kernel_test *t, bool good, const char *format, ...)
 
 // Device memory with these bytes in it; NULL on failure, which is counted.
 void *kernel_upload(kernel_test *t, const void *bytes, size_t size);
+// The same with float32 values as `dtype` has them: float32 or float16.
+void *kernel_upload_floats(kernel_test *t, osp_dtype dtype, const float *values, size_t count);
 bool kernel_download(kernel_test *t, void *bytes, const void *device, size_t size);
 
 uint32_t kernel_random(kernel_test *t);  // 32 bits, the same ones every time

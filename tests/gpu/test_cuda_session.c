@@ -1,16 +1,9 @@
 // Sessions of the cuda backend on a device in host memory, with the kernels that the host compiler
 // makes: the run's graph, launches that overlap, and drivers that refuse them.
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-#include "engine/runtime.h"
-#include "fake_gpu.h"
+#include "fake_fixture.h"
 #include "host_cuda.h"
 
 enum { SIZE = 32, PIXELS = 3 * SIZE * SIZE, OUT = 6 * 8 * 8, RUNS = 3 };  // tiny.onnx
@@ -85,10 +78,7 @@ static void check_driver(const driver *d)
     assert_true(worst <= 1e-5f * most);
     assert_int_equal(fake.overlaps > 0, d->overlaps);
     assert_int_equal(fake.replays >= RUNS, d->replays);
-    osp_runtime_close(&runtime);
-    assert_int_equal(fake.live, 0);
-    assert_int_equal(fake.misuse, 0);
-    fake_gpu_free(&fake);
+    fake_runtime_close(&runtime, &fake);
 }
 
 static void launches_overlap(void **state)

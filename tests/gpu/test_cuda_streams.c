@@ -1,17 +1,11 @@
 // Runs on several streams, on a device in host memory with the kernels that the host compiler makes:
 // a graph with branches computes the same in whatever order its branches go, and the tuner takes
 // several streams where they are faster.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-#include "fake_gpu.h"
+#include "fake_fixture.h"
 #include "host_cuda.h"
 #include "ops/move.h"
 #include "plan/compile.h"
@@ -81,10 +75,7 @@ static int set_up(void **state)
 {
     fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
-    fake_gpu_init(&fake);
-    fake.run_code = run_code;
-    assert_int_equal(osp_context_init(&f->ctx, NULL, NULL), OSP_OK);
-    f->ctx.gpu_calls = &fake.calls;
+    fake_context_open(&f->ctx, &fake, run_code);
     assert_int_equal(osp_gpus_open(&f->ctx, NULL), OSP_OK);
     assert_int_equal(osp_gpu_get(&f->ctx, 0, &f->gpu, NULL), OSP_OK);
     osp_compiled_init(&f->c, &f->ctx, &osp_backend_cuda, OSP_PRECISION_FP32, 1);
@@ -101,10 +92,7 @@ static int tear_down(void **state)
     osp_compiled_free(&f->c);
     osp_gpu_leave(f->gpu, &f->scope);
     osp_gpus_close(&f->ctx);
-    osp_context_free(&f->ctx);
-    assert_int_equal(fake.live, 0);
-    assert_int_equal(fake.misuse, 0);
-    fake_gpu_free(&fake);
+    fake_context_close(&f->ctx, &fake);
     free(f);
     return 0;
 }

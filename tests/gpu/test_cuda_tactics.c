@@ -1,19 +1,13 @@
 // The cuda backend without a GPU: every operator of T0 and T1 has a tactic; what prepare works out
 // for movers is played in host memory and compared with the reference kernels; numbers of walks,
 // refusals and workspaces. The kernels themselves are tested on a GPU (ops_on_gpu).
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "backends/cuda/cuda.h"
 #include "backends/problem.h"
-#include "fake_gpu.h"
+#include "fake_fixture.h"
 #include "ops/view.h"
 
 enum { MOST_BYTES = 1 << 16 };
@@ -90,9 +84,7 @@ static int set_up(void **state)
     fixture *f = calloc(1, sizeof *f);
     osp_error err;
     assert_non_null(f);
-    fake_gpu_init(&f->fake);
-    assert_int_equal(osp_context_init(&f->ctx, NULL, &err), OSP_OK);
-    f->ctx.gpu_calls = &f->fake.calls;
+    fake_context_open(&f->ctx, &f->fake, NULL);
     assert_int_equal(osp_gpus_open(&f->ctx, &err), OSP_OK);
     assert_int_equal(osp_gpu_get(&f->ctx, 0, &f->gpu, &err), OSP_OK);
     assert_int_equal(osp_gpu_enter(f->gpu, &f->scope, &err), OSP_OK);
@@ -115,10 +107,7 @@ static int tear_down(void **state)
     osp_gpu_stream_close(f->gpu, &f->stream);
     osp_gpu_leave(f->gpu, &f->scope);
     osp_gpus_close(&f->ctx);
-    assert_int_equal(atomic_load(&f->ctx.mem.live), 0);
-    osp_context_free(&f->ctx);
-    assert_int_equal(f->fake.misuse, 0);
-    fake_gpu_free(&f->fake);
+    fake_context_close(&f->ctx, &f->fake);
     free(f);
     return 0;
 }

@@ -1,17 +1,10 @@
 // The device layer without a GPU: devices and reasons, the caller's current device, memory, waiting,
 // graphs, counters; then every call failed in turn, and what must hold after a sticky error.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-#include "engine/runtime.h"
-#include "fake_gpu.h"
+#include "fake_fixture.h"
 
 typedef struct fixture {
     fake_gpu fake;
@@ -46,11 +39,7 @@ static int tear_down(void **state)
     fixture *f = *state;
     osp_gpu_leave(f->gpu, &f->scope);
     osp_gpus_close(&f->ctx);
-    assert_int_equal(atomic_load(&f->ctx.mem.live), 0);
-    osp_context_free(&f->ctx);
-    assert_int_equal(f->fake.live, 0);
-    assert_int_equal(f->fake.misuse, 0);
-    fake_gpu_free(&f->fake);
+    fake_context_close(&f->ctx, &f->fake);
     free(f);
     return 0;
 }

@@ -1,18 +1,12 @@
 // gpu_tactics (bench/kernels) on the device in host memory, its kernels compiled for the host: lists in,
 // exit statuses, what it says of wrong results, and its JSON.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "base/json.h"
-#include "fake_gpu.h"
+#include "fake_fixture.h"
 #include "gpu/gpu.h"
 #include "gpu_tactics.h"
 #include "host_cuda.h"
@@ -29,12 +23,8 @@ typedef struct fixture {
 static int set_up(void **state)
 {
     fixture *f = calloc(1, sizeof *f);
-    osp_error err;
     assert_non_null(f);
-    fake_gpu_init(&f->fake);
-    f->fake.run_code = host_cuda_run;
-    assert_int_equal(osp_context_init(&f->ctx, NULL, &err), OSP_OK);
-    f->ctx.gpu_calls = &f->fake.calls;
+    fake_context_open(&f->ctx, &f->fake, host_cuda_run);
     snprintf(f->list, sizeof f->list, "/tmp/osprey-tactics-XXXXXX");
     const int fd = mkstemp(f->list);
     assert_true(fd >= 0);
@@ -47,11 +37,7 @@ static int tear_down(void **state)
 {
     fixture *f = *state;
     unlink(f->list);
-    assert_int_equal(atomic_load(&f->ctx.mem.live), 0);
-    osp_context_free(&f->ctx);
-    assert_int_equal(f->fake.live, 0);
-    assert_int_equal(f->fake.misuse, 0);
-    fake_gpu_free(&f->fake);
+    fake_context_close(&f->ctx, &f->fake);
     free(f);
     return 0;
 }

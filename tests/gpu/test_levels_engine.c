@@ -1,19 +1,13 @@
 // A detector whose network ends in osprey.BoxHead, on the device in host memory with the kernels as
 // the host compiler made them: boxes come straight from the maps, and are those that the output tensor
 // gives, bit for bit; who wants the output tensor gets it.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "engine/detector_gpu.h"
 #include "engine/session_gpu.h"
-#include "fake_gpu.h"
+#include "fake_fixture.h"
 #include "host_cuda.h"
 
 enum { SIDE = 64, ROWS = 84, CLASSES = 8, BATCH = 2, MOST = BATCH * ROWS, RUNS = 4 };
@@ -44,10 +38,8 @@ static void open_engine(fixture *f, osp_precision precision)
     osp_error err;
     const osp_engine_options options = {
         .backend = OSP_BACKEND_CUDA, .precision = precision, .batches = {1, BATCH}};
-    fake_gpu_init(&f->fake);
-    f->fake.run_code = count_and_run;
-    if (osp_runtime_open_with(&f->runtime, &(osp_options){.threads = 1}, &f->fake.calls, &err) ||
-        osp_model_open(&model, f->runtime, levels, &err) ||
+    fake_runtime_open(&f->runtime, &f->fake, count_and_run);
+    if (osp_model_open(&model, f->runtime, levels, &err) ||
         osp_engine_build(&f->engine, model, &options, &err))
         fail_msg("%s", err.text);
     osp_model_close(&model);
@@ -78,10 +70,7 @@ static int tear_down(void **state)
 {
     fixture *f = *state;
     osp_engine_close(&f->engine);
-    osp_runtime_close(&f->runtime);
-    assert_int_equal(f->fake.live, 0);
-    assert_int_equal(f->fake.misuse, 0);
-    fake_gpu_free(&f->fake);
+    fake_runtime_close(&f->runtime, &f->fake);
     free(f);
     return 0;
 }

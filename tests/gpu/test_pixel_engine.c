@@ -2,18 +2,12 @@
 // the host compiler made them: chosen by itself, its first step reads them, its outputs are those of
 // the cpu backend, and a detector finds with it what it finds with floats, from images of all kinds.
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "engine/engine.h"
-#include "fake_gpu.h"
+#include "fake_fixture.h"
 #include "host_cuda.h"
 
 enum { SIDE = 32, PIXELS = SIDE * SIDE, OUT = 6 * 8 * 8, BATCH = 2, MOST = 512 };
@@ -31,10 +25,8 @@ static int set_up(void **state)
     fixture *f = calloc(1, sizeof *f);
     osp_error err;
     assert_non_null(f);
-    fake_gpu_init(&f->fake);
-    f->fake.run_code = host_cuda_run;
-    if (osp_runtime_open_with(&f->runtime, &(osp_options){.threads = 1}, &f->fake.calls, &err) ||
-        osp_model_open(&f->model, f->runtime, tiny, &err))
+    fake_runtime_open(&f->runtime, &f->fake, host_cuda_run);
+    if (osp_model_open(&f->model, f->runtime, tiny, &err))
         fail_msg("%s", err.text);
     *state = f;
     return 0;
@@ -44,10 +36,7 @@ static int tear_down(void **state)
 {
     fixture *f = *state;
     osp_model_close(&f->model);
-    osp_runtime_close(&f->runtime);
-    assert_int_equal(f->fake.live, 0);
-    assert_int_equal(f->fake.misuse, 0);
-    fake_gpu_free(&f->fake);
+    fake_runtime_close(&f->runtime, &f->fake);
     free(f);
     return 0;
 }

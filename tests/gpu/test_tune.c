@@ -1,16 +1,10 @@
 // The tuner on a device in host memory: two kernels that do the same, one of them slower. Short
 // launches are timed in rows, recorded as graphs; without captures one by one.
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "backends/problem.h"
 #include "base/thread.h"
-#include "fake_gpu.h"
+#include "fake_fixture.h"
 #include "gpu/gpu_kernels.h"
 #include "ops/view.h"
 #include "plan/tune.h"
@@ -81,12 +75,10 @@ static void check_choice(const char *text, bool rows, bool refuse_capture)
     osp_problem p;
     osp_tuner *tuner;
     int overlapping = 0;
-    fake_gpu_init(&fake);
+    fake_context_open(&ctx, &fake, NULL);
     fake.refuse_capture = refuse_capture;
     fake_gpu_kernel(&fake, "work", work, &overlapping);
     fake_gpu_kernel(&fake, osp_kernel_compare_f32.name, compare, NULL);
-    assert_int_equal(osp_context_init(&ctx, NULL, &err), OSP_OK);
-    ctx.gpu_calls = &fake.calls;
     assert_int_equal(osp_gpus_open(&ctx, &err), OSP_OK);
     assert_int_equal(osp_gpu_get(&ctx, 0, &gpu, &err), OSP_OK);
     osp_arena_init(&arena, &ctx.mem);
@@ -103,10 +95,7 @@ static void check_choice(const char *text, bool rows, bool refuse_capture)
     osp_tuner_close(&tuner);
     osp_arena_free(&arena);
     osp_gpus_close(&ctx);
-    osp_context_free(&ctx);
-    assert_int_equal(fake.live, 0);
-    assert_int_equal(fake.misuse, 0);
-    fake_gpu_free(&fake);
+    fake_context_close(&ctx, &fake);
 }
 
 static void short_launches_in_rows(void **state)

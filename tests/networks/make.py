@@ -16,30 +16,23 @@ import argparse
 import collections
 import hashlib
 import json
-import logging
 import os
 import pathlib
 import sys
-import tempfile
-import warnings
 import zlib
 
-os.environ.setdefault("YOLO_AUTOINSTALL", "false")      # nothing is fetched while this runs
-os.environ.setdefault("YOLO_OFFLINE", "true")
-os.environ.setdefault("YOLO_VERBOSE", "false")
-os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.mkdtemp(prefix="osprey-networks-"))
+import numpy as np
+import onnx
+import onnxruntime
+import torch
 
-import numpy as np                                      # noqa: E402
-import onnx                                             # noqa: E402
-import onnxruntime                                      # noqa: E402
-import torch                                            # noqa: E402
-
-import condition                                        # noqa: E402
-import parts                                            # noqa: E402
-import scenes                                           # noqa: E402
+import condition
+import exporter
+import parts
+import scenes
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "cases"))
-from select_tests import OPERATORS                      # noqa: E402
+from select_tests import OPERATORS      # noqa: E402
 
 COSINE = 0.9
 IMAGES = 4
@@ -70,19 +63,8 @@ def export(name):
     network.model.names = YAML.load(ROOT / "cfg/datasets/coco.yaml")["names"]
     facts = condition.condition(network.model,
                                 LOW_QUANTILE.get(config, condition.LOW_QUANTILE))
-    here = os.getcwd()
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)                # the exporter writes beside the working directory
-        try:
-            path = network.export(format="onnx", imgsz=640, dynamic=True, opset=opset,
-                                  simplify=simplify, nms=False if end2end else None)
-            model = onnx.load(path)
-        finally:
-            os.chdir(here)
-    for entry in model.metadata_props:
-        if entry.key == "date":         # the same bytes on every run
-            entry.value = "2026-01-01T00:00:00+00:00"
-    del model.graph.value_info[:]       # onnxslim's dimension texts differ from run to run
+    model = exporter.export(network, imgsz=640, opset=opset, simplify=simplify,
+                            nms=False if end2end else None)
     stated = {e.key: e.value for e in model.metadata_props}["end2end"]
     if stated != str(end2end):
         raise RuntimeError(f"{name}: metadata says end2end {stated}")
@@ -182,8 +164,7 @@ def main():
     if unknown or not args.names or args.out is None:
         parser.error(f"unknown network {', '.join(unknown)}" if unknown else "NAME... and --out")
     args.out.mkdir(parents=True, exist_ok=True)
-    warnings.filterwarnings("ignore")
-    logging.disable(logging.WARNING)
+    exporter.be_quiet()
     torch.set_num_threads(min(2, os.cpu_count() or 1))
     failed = 0
     for name in args.names:

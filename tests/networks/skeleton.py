@@ -8,22 +8,13 @@ and size free; DIR/NAME.onnx is for weights.py fill. Nothing is conditioned: goo
 """
 
 import argparse
-import logging
-import os
 import pathlib
 import sys
-import tempfile
-import warnings
 
-os.environ.setdefault("YOLO_AUTOINSTALL", "false")      # nothing is fetched while this runs
-os.environ.setdefault("YOLO_OFFLINE", "true")
-os.environ.setdefault("YOLO_VERBOSE", "false")
-os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.mkdtemp(prefix="osprey-skeleton-"))
+import torch
 
-import onnx                                             # noqa: E402
-import torch                                            # noqa: E402
-
-import weights                                          # noqa: E402
+import exporter
+import weights
 
 OPSET = 17
 
@@ -32,20 +23,8 @@ def export(name):
     """One network as Ultralytics exports it, without weights."""
     from ultralytics import YOLO
     torch.manual_seed(0)                # of the biases, which stay
-    here = os.getcwd()
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)                # the exporter writes beside the working directory
-        try:
-            # The size is free afterwards; a small one makes the export quick.
-            path = YOLO(f"{name}.yaml").export(format="onnx", imgsz=128, dynamic=True, opset=OPSET,
-                                               simplify=True)
-            model = onnx.load(path)
-        finally:
-            os.chdir(here)
-    for entry in model.metadata_props:
-        if entry.key == "date":         # the same bytes on every run
-            entry.value = "2026-01-01T00:00:00+00:00"
-    del model.graph.value_info[:]
+    # The size is free afterwards; a small one makes the export quick.
+    model = exporter.export(YOLO(f"{name}.yaml"), imgsz=128, opset=OPSET, simplify=True)
     weights.strip(model)
     return model
 
@@ -57,8 +36,7 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, required=True)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    warnings.filterwarnings("ignore")
-    logging.disable(logging.WARNING)
+    exporter.be_quiet()
     for name in args.names:
         path = args.out / f"{name}.onnx"
         path.write_bytes(export(name).SerializeToString())

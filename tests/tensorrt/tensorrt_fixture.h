@@ -3,18 +3,12 @@
 #ifndef OSP_TESTS_TENSORRT_FIXTURE_H
 #define OSP_TESTS_TENSORRT_FIXTURE_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "engine/session.h"
-#include "fake_gpu.h"
+#include "fake_fixture.h"
 #include "standin/standin.h"
 
 enum { SIZE = 32, PIXELS = 3 * SIZE * SIZE, OUT = 6 * 8 * 8 };  // tiny.onnx: 6 x (32/4)^2
