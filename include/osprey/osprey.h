@@ -213,6 +213,10 @@ typedef struct osp_device_info {
     bool memory_known;
     char pci_id[32], uuid[48], isa[32];  // "" where there is none
     char reason[256];                    // why a better backend does not run on it, "" if none
+    // Rated, at the highest clocks: what no kernel passes and few come near. 0 where unknown, and
+    // for the CPU.
+    double memory_bytes_per_s;
+    double fp16_flops_per_s;  // of dense matrix products of FP16 that are summed in FP32
 } osp_device_info;
 
 // Devices are listed at runtime_open: GPUs first, the CPU always last. Out of range: ARGUMENT.

@@ -198,6 +198,9 @@ int osp_cli_engine_options(osp_cli *cli, osp_engine_options *options);
 // Opens a plan, or builds a model or takes it from the engine cache.
 int osp_cli_engine_open(osp_cli *cli, const char *file, const osp_engine_options *options,
                         osp_engine **out);
+// The device an engine is for.
+osp_status osp_cli_engine_device(const osp_cli *cli, const osp_engine_info *info,
+                                 osp_device_info *out, osp_error *err);
 // A threshold of the line (NaN: not given) as the library's options have it: 0 means "default"
 // there, and negative means 0.
 float osp_cli_threshold(double value);

@@ -157,6 +157,19 @@ int osp_cli_engine_open(osp_cli *cli, const char *file, const osp_engine_options
     return failed ? osp_cli_fail(file, &err) : OSP_CLI_DONE;
 }
 
+osp_status osp_cli_engine_device(const osp_cli *cli, const osp_engine_info *info,
+                                 osp_device_info *out, osp_error *err)
+{
+    bool host = info->backend == OSP_BACKEND_CPU || info->backend == OSP_BACKEND_REFERENCE;
+    int32_t last = osp_device_count(cli->runtime) - 1;
+    for (int32_t i = 0; i < last && !host; i++) {
+        osp_status status = osp_device_get(cli->runtime, i, out, err);
+        if (status || out->index == info->device)
+            return status;
+    }
+    return osp_device_get(cli->runtime, last, out, err);
+}
+
 float osp_cli_threshold(double value)
 {
     if (isnan(value))

@@ -334,8 +334,11 @@ static void report_text(const bench *b, const times all[3], const osp_cli_profil
     printf("  %-12s build %.0f ms, open %.0f ms, peak memory %s%s\n", "times", b->info.build_ms,
            b->info.open_ms, osp_cli_bytes_text(peak_rss_bytes(), rss),
            b->info.from_cache ? ", from the engine cache" : "");
-    printf("  %-12s batch %d, %d session%s, %g s each\n\n", "measured", b->batch,
+    printf("  %-12s batch %d, %d session%s, %g s each\n", "measured", b->batch,
            b->cli->set.sessions, b->cli->set.sessions == 1 ? "" : "s", b->cli->set.seconds);
+    if (profile->count)
+        osp_cli_profile_rated(profile);
+    putchar('\n');
     osp_cli_table table;
     osp_cli_table_init(&table, "lrrrrrr");
     osp_cli_table_add(&table, "ms a run\tp50\tp90\tp99\tmean\timages/s\truns");

@@ -5,20 +5,6 @@
 
 #include "cli.h"
 
-// The device an engine is for: its name is part of the plan's.
-static osp_status device_of(const osp_cli *cli, const osp_engine_info *info, osp_device_info *out,
-                            osp_error *err)
-{
-    bool host = info->backend == OSP_BACKEND_CPU || info->backend == OSP_BACKEND_REFERENCE;
-    int32_t last = osp_device_count(cli->runtime) - 1;
-    for (int32_t i = 0; i < last && !host; i++) {
-        osp_status status = osp_device_get(cli->runtime, i, out, err);
-        if (status || out->index == info->device)
-            return status;
-    }
-    return osp_device_get(cli->runtime, last, out, err);
-}
-
 // -o FILE as it stands; else by device, in the -o folder or here. The caller frees it.
 static int output_path(const osp_cli *cli, const osp_engine_info *info, char **path)
 {
@@ -34,7 +20,7 @@ static int output_path(const osp_cli *cli, const osp_engine_info *info, char **p
     osp_error err;
     char name[512];
     char *prefix = cli->set.name ? osp_cli_text("%s", cli->set.name) : osp_cli_stem(cli->set.file);
-    osp_status status = device_of(cli, info, &device, &err);
+    osp_status status = osp_cli_engine_device(cli, info, &device, &err);
     if (!status)
         status = osp_engine_file_name(prefix, &device, name, sizeof name, &err);
     free(prefix);

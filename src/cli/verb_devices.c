@@ -19,6 +19,8 @@ static void print_json(const osp_cli *cli)
         osp_cli_json_uint(&json, "memory_bytes", info.memory_bytes);
         osp_cli_json_uint(&json, "memory_free_bytes", info.memory_free_bytes);
         osp_cli_json_bool(&json, "memory_known", info.memory_known);
+        osp_cli_json_real(&json, "memory_bytes_per_s", info.memory_bytes_per_s, 6);
+        osp_cli_json_real(&json, "fp16_flops_per_s", info.fp16_flops_per_s, 6);
         osp_cli_json_string(&json, "pci_id", info.pci_id);
         osp_cli_json_string(&json, "uuid", info.uuid);
         osp_cli_json_string(&json, "isa", info.isa);

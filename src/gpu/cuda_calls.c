@@ -27,6 +27,16 @@ static void write_uuid(const unsigned char *b, char *out, size_t size)
              b[14], b[15]);
 }
 
+// 0 where the driver does not tell: no reason to do without the device.
+static int32_t attribute(int device, enum cudaDeviceAttr which)
+{
+    int value = 0;
+    if (cudaDeviceGetAttribute(&value, which, device) == cudaSuccess)
+        return value;
+    cudaGetLastError();
+    return 0;
+}
+
 static int device_facts(void *user, int device, osp_gpu_facts *out)
 {
     (void)user;
@@ -39,7 +49,10 @@ static int device_facts(void *user, int device, osp_gpu_facts *out)
     *out = (osp_gpu_facts){.cc_major = p.major,
                            .cc_minor = p.minor,
                            .multiprocessors = p.multiProcessorCount,
-                           .memory_bytes = p.totalGlobalMem};
+                           .memory_bytes = p.totalGlobalMem,
+                           .clock_khz = attribute(device, cudaDevAttrClockRate),
+                           .memory_clock_khz = attribute(device, cudaDevAttrMemoryClockRate),
+                           .memory_bus_bits = attribute(device, cudaDevAttrGlobalMemoryBusWidth)};
     snprintf(out->name, sizeof out->name, "%.*s", (int)sizeof out->name - 1, p.name);
     snprintf(out->pci_id, sizeof out->pci_id, "%08x:%02x:%02x.0", (unsigned)p.pciDomainID,
              (unsigned)p.pciBusID, (unsigned)p.pciDeviceID);

@@ -48,8 +48,8 @@ const char *osp_gpu_reason(const osp_context *ctx);
 // there or cannot run our kernels; DEVICE_LOST.
 osp_status osp_gpu_get(osp_context *ctx, int32_t ordinal, osp_gpu **out, osp_error *err);
 
-// Index, name, compute capability, SMs, total memory, PCI id, UUID; `reason` says why our kernels do
-// not run on it, "" if they do. .backend is TENSORRT until somebody says otherwise, and
+// Index, name, compute capability, SMs, total memory, rates, PCI id, UUID; `reason` says why our
+// kernels do not run on it, "" if they do. .backend is TENSORRT until somebody says otherwise, and
 // memory_free_bytes 0: see osp_gpu_memory. i from 0 to osp_gpu_count - 1.
 void osp_gpu_describe(const osp_context *ctx, int32_t i, osp_device_info *out);
 

@@ -38,6 +38,7 @@ typedef struct osp_gpu_facts {
     char name[128], pci_id[32], uuid[48];
     int32_t cc_major, cc_minor, multiprocessors;
     uint64_t memory_bytes;
+    int32_t clock_khz, memory_clock_khz, memory_bus_bits;  // the highest clocks; 0: unknown
 } osp_gpu_facts;
 
 typedef struct osp_gpu_calls {

@@ -32,7 +32,14 @@ class Bench(Case):
         self.assertAlmostEqual(sum(r["share"] for r in rows), 1, places=2)
         self.assertEqual([r["us"] for r in rows], sorted((r["us"] for r in rows), reverse=True))
         self.assertEqual(sum(r["tactic"] == "ref" for r in rows), result["steps_ref"])
-        self.assertIn("by the plain kernels (ref)", self.ok("bench", TINY, *QUICK, "--profile"))
+        text = self.ok("bench", TINY, *QUICK, "--profile")
+        self.assertIn("by the plain kernels (ref)", text)
+        # The CPU has no rated figures, and so no floors.
+        self.assertNotIn("of floor", text)
+        self.assertNotIn("their floors", text)
+        self.assertNotIn("rated", text)
+        self.assertNotIn("rated", result)
+        self.assertNotIn("floor_us", rows[0])
 
     def test_end_to_end(self):
         result = self.json("bench", AERIAL, "--size", "320", "--seconds", "0.2", "--images", SAMPLES)

@@ -207,6 +207,9 @@ void fake_gpu_init(fake_gpu *fake)
         f->cc_major = 9;
         f->multiprocessors = 132;
         f->memory_bytes = fake->memory_bytes;
+        f->clock_khz = 1980000;
+        f->memory_clock_khz = 2619000;
+        f->memory_bus_bits = 5120;
         snprintf(f->name, sizeof f->name, "Fake GPU");
         snprintf(f->pci_id, sizeof f->pci_id, "00000000:%02x:00.0", i + 1);
         snprintf(f->uuid, sizeof f->uuid, "GPU-00000000-0000-0000-0000-%012x", i + 1);

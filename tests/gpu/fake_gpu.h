@@ -57,7 +57,7 @@ typedef struct fake_gpu {
     int kernel_count;
 } fake_gpu;
 
-// One device, "Fake GPU", compute capability 9.0, 132 SMs, 8 GiB.
+// One device, "Fake GPU", compute capability 9.0, 132 SMs, 8 GiB, clocks and bus of an H100 SXM.
 void fake_gpu_init(fake_gpu *fake);
 void fake_gpu_free(fake_gpu *fake);  // frees what was not given back, too
 

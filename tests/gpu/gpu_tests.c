@@ -130,8 +130,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "gpu_tests: %s\n", err.text);
     } else {
         const osp_device_info *info = osp_gpu_info(t.gpu);
-        printf("%s, compute capability %d.%d, %d SMs\n", info->name, info->cc_major, info->cc_minor,
-               info->multiprocessors);
+        printf("%s, compute capability %d.%d, %d SMs, rated %.2f TB/s, %.0f TFLOP/s\n", info->name,
+               info->cc_major, info->cc_minor, info->multiprocessors,
+               info->memory_bytes_per_s * 1e-12, info->fp16_flops_per_s * 1e-12);
         status = run(&t, &a);
     }
     osp_gpus_close(&ctx);

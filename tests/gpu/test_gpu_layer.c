@@ -74,6 +74,48 @@ static void test_no_device(void **state)
     expect_reason(OSP_CUDA_SYSTEM_NOT_READY, 3, 13000, "CUDA error 802");
 }
 
+static osp_device_info describe_facts(const osp_gpu_facts *facts)
+{
+    fixture f = {0};
+    osp_device_info info;
+    fake_gpu_init(&f.fake);
+    f.fake.facts[0] = *facts;
+    open_with(&f, &f.fake.calls);
+    osp_gpu_describe(&f.ctx, 0, &info);
+    osp_gpus_close(&f.ctx);
+    osp_context_free(&f.ctx);
+    fake_gpu_free(&f.fake);
+    return info;
+}
+
+// What the makers print: A100 1.56 TB/s and 312 TFLOP/s, H100 3.35 and 989 (at 1.83 GHz).
+static void test_rates(void **state)
+{
+    (void)state;
+    osp_gpu_facts facts = {.cc_major = 8,
+                           .multiprocessors = 108,
+                           .clock_khz = 1410000,
+                           .memory_clock_khz = 1215000,
+                           .memory_bus_bits = 5120};
+    osp_device_info info = describe_facts(&facts);
+    assert_in_range((uint64_t)(info.memory_bytes_per_s * 1e-9), 1555, 1555);
+    assert_in_range((uint64_t)(info.fp16_flops_per_s * 1e-9), 311800, 312000);
+    facts = (osp_gpu_facts){.cc_major = 9,
+                            .multiprocessors = 132,
+                            .clock_khz = 1830000,
+                            .memory_clock_khz = 2619000,
+                            .memory_bus_bits = 5120};
+    info = describe_facts(&facts);
+    assert_in_range((uint64_t)(info.memory_bytes_per_s * 1e-9), 3352, 3352);
+    assert_in_range((uint64_t)(info.fp16_flops_per_s * 1e-9), 989000, 990000);
+    // An architecture whose number does not tell the rate; and a driver that tells no clock or bus.
+    facts.cc_major = 8;
+    facts.cc_minor = 6;
+    facts.memory_bus_bits = 0;
+    info = describe_facts(&facts);
+    assert_true(info.memory_bytes_per_s == 0 && info.fp16_flops_per_s == 0);
+}
+
 static void test_describe(void **state)
 {
     (void)state;
@@ -84,6 +126,8 @@ static void test_describe(void **state)
     fake_gpu_init(&f.fake);
     f.fake.devices = 3;
     f.fake.facts[1].memory_bytes = 0;
+    f.fake.facts[1].clock_khz = 0;
+    f.fake.facts[1].memory_clock_khz = 0;
     f.fake.facts[2].cc_major = 7;
     f.fake.facts[2].cc_minor = 5;
     open_with(&f, &f.fake.calls);
@@ -102,6 +146,7 @@ static void test_describe(void **state)
     assert_int_equal(info.index, 1);
     assert_false(info.memory_known);
     assert_int_equal(info.memory_bytes, UINT64_C(2) << 30);
+    assert_true(info.memory_bytes_per_s == 0 && info.fp16_flops_per_s == 0);
     osp_gpu_describe(&f.ctx, 2, &info);
     assert_non_null(strstr(info.reason, "7.5"));
     assert_int_equal(osp_gpu_get(&f.ctx, 2, &f.gpu, &err), OSP_ERROR_DEVICE);
@@ -542,10 +587,12 @@ static void test_runtime(void **state)
     assert_int_equal(info.cc_major, 9);
     assert_true(info.memory_known);
     assert_int_equal(info.memory_free_bytes, UINT64_C(7) << 30);
+    assert_true(info.memory_bytes_per_s > 0 && info.fp16_flops_per_s > 0);
     assert_int_equal(osp_engine_file_name("azaion", &info, name, sizeof name, &err), OSP_OK);
     assert_string_equal(name, "azaion.cc_9.0_sm_132.engine");
     assert_int_equal(osp_device_get(runtime, 2, &info, &err), OSP_OK);
     assert_int_equal(info.backend, OSP_BACKEND_CPU);
+    assert_true(info.memory_bytes_per_s == 0 && info.fp16_flops_per_s == 0);
     fake.used_bytes = 0;
     // Pinned where it can be had, plain otherwise; both are given back the same way.
     unsigned char *pinned = osp_host_alloc(runtime, 1000);
@@ -590,6 +637,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_device),
         cmocka_unit_test(test_describe),
+        cmocka_unit_test(test_rates),
         cmocka_unit_test(test_current_device),
         cmocka_unit_test_setup_teardown(test_memory, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_waiting, set_up, tear_down),
