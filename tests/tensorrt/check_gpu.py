@@ -55,7 +55,8 @@ def program(name, *words, ok=(0,), timeout=1800):
     words = [str(ARGS.bin / name), *map(str, words)]
     result = subprocess.run(words, capture_output=True, text=True, env=ENV, timeout=timeout)
     if result.returncode not in ok:
-        raise Wrong(f"{' '.join(words[:4])} …: exit {result.returncode}: {result.stderr[-600:]}")
+        raise Wrong(f"{' '.join(words[:4])} …: exit {result.returncode}: "
+                    f"{(result.stderr or result.stdout)[-600:]}")
     return result
 
 
@@ -449,8 +450,8 @@ def bindings_cycle():
 
 
 def check_cycles():
-    """Ours: no growth of our own heap or of the device's memory. The rest of the process is
-    TensorRT's and the driver's: no more than the same through the bindings."""
+    """Ours: no growth of our own heap, and of the device's memory in one quarter of the cycles at most.
+    The rest of the process is TensorRT's and the driver's: no more than the same through the bindings."""
     told = trt_tests("cycles", plan_of("fp32.plan", "--precision", "fp32", "--batch", "1")[0],
                      ARGS.cycles, timeout=3600)
     count = max(ARGS.cycles // 4, 20)

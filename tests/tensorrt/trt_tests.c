@@ -195,28 +195,44 @@ static void one_cycle(osp_runtime *runtime, const char *path)
     osp_engine_close(&engine);
 }
 
+typedef struct memory {
+    long host_kb;
+    int64_t device, heap;  // bytes: used on the device, ours on the host
+} memory;
+
+static memory look(osp_runtime *runtime)
+{
+    osp_counters counters;
+    osp_runtime_counters(runtime, &counters);
+    return (memory){resident_kb(), -(int64_t)free_memory(runtime), (int64_t)counters.heap_bytes};
+}
+
+// In quarters: what leaks grows in each, what TensorRT and the driver take at some moment for good in
+// one.
 static int cycles(osp_runtime *runtime, const char *path, int count)
 {
+    enum { QUARTERS = 4 };
     // What libraries allocate once is there after a few.
     const int warm = count / 10 + 5;
     for (int i = 0; i < warm; i++)
         one_cycle(runtime, path);
-    osp_counters before, after;
-    osp_runtime_counters(runtime, &before);
-    const long host = resident_kb();
-    const uint64_t device = free_memory(runtime);
-    for (int i = 0; i < count; i++)
-        one_cycle(runtime, path);
-    const long host_grown = resident_kb() - host;
-    const int64_t device_grown = (int64_t)device - (int64_t)free_memory(runtime);
-    osp_runtime_counters(runtime, &after);
-    const int64_t heap_grown = (int64_t)after.heap_bytes - (int64_t)before.heap_bytes;
-    printf("{\"cycles\": %d, \"host_grown_kb\": %ld, \"heap_grown_bytes\": %lld, "
-           "\"device_grown_bytes\": %lld}\n",
-           count, host_grown, (long long)heap_grown, (long long)device_grown);
-    // What TensorRT and the driver keep of each cycle is not ours: check_gpu.py has it beside what
-    // the same cycle costs through TensorRT's own bindings.
-    return heap_grown > 0 || device_grown > 0;
+    int grew = 0;
+    memory first = look(runtime), before = first, now = first;
+    printf("{\"cycles\": %d, \"device_grown_bytes\": [", count);
+    for (int q = 0; q < QUARTERS; q++) {
+        for (int i = count * q / QUARTERS; i < count * (q + 1) / QUARTERS; i++)
+            one_cycle(runtime, path);
+        now = look(runtime);
+        printf("%s%lld", q ? ", " : "", (long long)(now.device - before.device));
+        grew += now.device > before.device;
+        before = now;
+    }
+    const int64_t heap = now.heap - first.heap;
+    printf("], \"heap_grown_bytes\": %lld, \"host_grown_kb\": %ld}\n", (long long)heap,
+           now.host_kb - first.host_kb);
+    // What TensorRT and the driver keep of each cycle on the host is not ours: check_gpu.py has it
+    // beside what the same cycle costs through TensorRT's own bindings.
+    return heap > 0 || grew > 1;
 }
 
 // ---- threads ------------------------------------------------------------------------------------
