@@ -34,12 +34,12 @@ typedef struct row {
 #define HALO(I) &osp_cuda_conv_halo[I]
 #define CONVOLUTIONS                                                                               \
     {                                                                                              \
-        &osp_cuda_conv_depthwise, &osp_cuda_conv_depthwise_line, &osp_cuda_conv_stem, DIRECT(0),   \
-            DIRECT(1), DIRECT(2), DIRECT(3), DIRECT(4), DIRECT(5), DIRECT(6), DIRECT(7),           \
-            DIRECT(8), MMA(0), MMA(1), MMA(2), MMA(3), MMA(4), MMA(5), MMA(6), MMA(7), MMA(8),     \
-            MMA(9), MMA(10), MMA(11), MMA(12), MMA(13), WGMMA(0), WGMMA(1), WGMMA(2), WGMMA(3),    \
-            WGMMA(4), WGMMA(5), WGMMA(6), WGMMA(7), WGMMA(8), WGMMA(9), HALO(0), HALO(1), HALO(2), \
-            HALO(3), HALO(4), HALO(5), &osp_cuda_conv_plain, NULL                                  \
+        &osp_cuda_conv_depthwise, &osp_cuda_conv_stem, DIRECT(0), DIRECT(1), DIRECT(2), DIRECT(3), \
+            DIRECT(4), DIRECT(5), DIRECT(6), DIRECT(7), DIRECT(8), MMA(0), MMA(1), MMA(2), MMA(3), \
+            MMA(4), MMA(5), MMA(6), MMA(7), MMA(8), MMA(9), MMA(10), MMA(11), MMA(12), MMA(13),    \
+            WGMMA(0), WGMMA(1), WGMMA(2), WGMMA(3), WGMMA(4), WGMMA(5), WGMMA(6), WGMMA(7),        \
+            WGMMA(8), WGMMA(9), HALO(0), HALO(1), HALO(2), HALO(3), HALO(4), HALO(5),              \
+            &osp_cuda_conv_plain, NULL                                                             \
     }
 
 static const row rows[] = {
