@@ -53,6 +53,46 @@ __device__ __forceinline__ float activate(const osp_conv_args &p, float x)
     return p.act == OSP_ACT_NONE ? x : other_activation(p.act, x, p.alpha, p.beta);
 }
 
+// Where pixels `first`, `first + STEP`... of the result begin in the source: elements from src to their
+// first taps, and which of their taps are in the image, a bit each; none for pixels that are not there.
+template <int COUNT, int STEP>
+__device__ __forceinline__ void find_pixels(const osp_conv_args &p, int first, int (&base)[COUNT],
+                                            uint32_t (&inside)[COUNT])
+{
+    if (p.kh * p.kw == 1 && p.oh == p.ih && p.ow == p.iw && p.ph == 0 && p.pw == 0) {
+#pragma unroll
+        for (int i = 0; i < COUNT; i++) {  // each pixel is its own: most layers of a network
+            const bool there = first + i * STEP < p.pixels;
+            base[i] = there ? (first + i * STEP) * p.src_pitch : 0;
+            inside[i] = there;
+        }
+        return;
+    }
+    uint32_t lines = 0;  // the first tap of each line of the window
+    for (int y = 0; y < p.kh; y++)
+        lines |= 1u << (y * p.kw);
+    int n = first / (p.oh * p.ow);
+    const int at = first - n * p.oh * p.ow;
+    int oy = at / p.ow, ox = at - oy * p.ow;
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) {
+        const int iy = oy * p.sh - p.ph, ix = ox * p.sw - p.pw;
+        const bool there = first + i * STEP < p.pixels;
+        base[i] = there ? ((n * p.ih + iy) * p.iw + ix) * p.src_pitch : 0;
+        // Taps [left, right) of lines [top, bottom): a bit for each of a line's, at each line.
+        const int left = min(max(-ix, 0), p.kw), right = max(min(p.kw, p.iw - ix), left);
+        const int top = min(max(-iy, 0), p.kh), bottom = max(min(p.kh, p.ih - iy), top);
+        inside[i] = there ? ((1u << right) - (1u << left)) *
+                                (lines & ((1u << (bottom * p.kw)) - (1u << (top * p.kw))))
+                          : 0;
+        for (ox += STEP; ox >= p.ow; ox -= p.ow)
+            if (++oy == p.oh) {
+                oy = 0;
+                n++;
+            }
+    }
+}
+
 // The end of one element, bias included: activation and residual in their order.
 __device__ __forceinline__ float finish(const osp_conv_args &p, float x, float add)
 {

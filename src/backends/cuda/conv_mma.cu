@@ -42,24 +42,7 @@ __global__ void __launch_bounds__(BM / WM * (BN / WN) * KW * 32)
     // What this thread copies of A: for each row the pixel's first tap and which taps are inside.
     int base[A_ROWS];
     uint32_t inside[A_ROWS];
-#pragma unroll
-    for (int i = 0; i < A_ROWS; i++) {
-        const int pixel = first_pixel + row0 + i * ROWS_STEP;
-        base[i] = 0;
-        inside[i] = 0;
-        if (pixel < p.pixels) {
-            const int image = p.oh * p.ow;
-            const int n = pixel / image, at = pixel - n * image;
-            const int oy = at / p.ow, ox = at - oy * p.ow;
-            const int iy = oy * p.sh - p.ph, ix = ox * p.sw - p.pw;
-            base[i] = ((n * p.ih + iy) * p.iw + ix) * p.src_pitch;
-            uint32_t columns = 0;
-            for (int x = 0; x < p.kw; x++)
-                columns |= (unsigned)(ix + x) < (unsigned)p.iw ? 1u << x : 0;
-            for (int y = 0; y < p.kh; y++)
-                inside[i] |= (unsigned)(iy + y) < (unsigned)p.ih ? columns << (y * p.kw) : 0;
-        }
-    }
+    find_pixels<A_ROWS, ROWS_STEP>(p, first_pixel + row0, base, inside);
     const __half *const src = static_cast<const __half *>(p.src);
     const __half *const weights = static_cast<const __half *>(p.weights) +
                                   (int64_t)(first_oc + row0) * p.k_chunks * 8 + col * 8;

@@ -46,28 +46,7 @@ template <int BM, int BN, int STAGES, int THREADS> struct Copier {
         left = p.k_chunks / CHUNKS;
         to = shared + (row * CHUNKS + (col ^ (row & 7))) * 16;
         end = to + STAGES * STAGE;
-#pragma unroll
-        for (int i = 0; i < A_ROWS; i++)
-            find(p, first_pixel + row + i * ROWS_STEP, base[i], inside[i]);
-    }
-
-    __device__ __forceinline__ static void find(const osp_conv_args &p, int pixel, int &base,
-                                                uint32_t &inside)
-    {
-        base = 0;
-        inside = 0;
-        if (pixel >= p.pixels)
-            return;
-        const int image = p.oh * p.ow;
-        const int n = pixel / image, at = pixel - n * image;
-        const int oy = at / p.ow, ox = at - oy * p.ow;
-        const int iy = oy * p.sh - p.ph, ix = ox * p.sw - p.pw;
-        base = ((n * p.ih + iy) * p.iw + ix) * p.src_pitch;
-        uint32_t columns = 0;
-        for (int x = 0; x < p.kw; x++)
-            columns |= (unsigned)(ix + x) < (unsigned)p.iw ? 1u << x : 0;
-        for (int y = 0; y < p.kh; y++)
-            inside |= (unsigned)(iy + y) < (unsigned)p.ih ? columns << (y * p.kw) : 0;
+        find_pixels<A_ROWS, ROWS_STEP>(p, first_pixel + row, base, inside);
     }
 
     // The next tile into the next stage of the ring; behind the last one an empty group.
