@@ -78,9 +78,9 @@ typedef struct osp_gpu_program {
     // May a run of this variant be captured into a graph?
     bool (*can_capture)(const void *state, int32_t variant);
     // Puts a run of the whole variant on `stream`; what it puts on streams of its own leaves that one
-    // and comes back to it by events. `io`: device addresses of inputs, then outputs,
-    // aligned to 256 bytes, with `capacity` bytes each; a graph bakes them in. Allocates nothing
-    // after the first run of a variant with these addresses. OVERFLOW, naming the output.
+    // and comes back to it by events. `io`: device addresses of inputs, then outputs, aligned to 256
+    // bytes, with `capacity` bytes each; a graph bakes them in. Allocates nothing after the first run
+    // of a variant with these addresses. OVERFLOW, naming the output.
     osp_status (*enqueue)(void *state, int32_t variant, void *const *io, const size_t *capacity,
                           osp_gpu_stream stream, osp_error *err);
     // The same, but where the variant's last step makes output `output` from a detector's maps, that

@@ -1,6 +1,6 @@
 // Boxes and scores from a detector's maps: the arithmetic of osprey.BoxHead. One copy, so that the
-// operator (backends/cuda/boxes.cu) and the scan that takes its place (gpu_boxes.cu) give the same
-// bits. Thread rule: device functions without state.
+// operator (backends/cuda/boxes.cu) and the scan that takes its place (gpu_boxes_maps.cu) give the
+// same bits. Thread rule: device functions without state.
 #pragma once
 #include "gpu/gpu_float.cuh"
 #include "gpu/gpu_types.h"
