@@ -8,8 +8,9 @@ condition.py makes the outputs depend on the input. Written to CACHE_DIR:
     NAME.onnx          as Ultralytics exports it, batch and size free
     NAME.parts.onnx    the same with further outputs, see parts.py
     NAME.json          facts: versions, opset, operators, cosines between images, score span
-A network counts only if two images give distances and logits of cosine below COSINE and class
-scores span LOW to HIGH of condition.py; otherwise nothing is written and the exit status is 1.
+A network counts only if two images give distances and logits of cosine below COSINE, class scores
+span LOW to HIGH of condition.py, and noise in an image moves no map by more than AMPLIFICATION times
+as much; otherwise nothing is written and the exit status is 1.
 """
 
 import argparse
@@ -35,7 +36,9 @@ sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "cases"))
 from select_tests import OPERATORS      # noqa: E402
 
 COSINE = 0.9
+AMPLIFICATION, NOISE = 20, np.float32(1e-4)     # our trained model: 2.9
 IMAGES = 4
+MAPS = "part_map0", "part_map1", "part_map2"
 # name: (configuration, opset, simplified by onnxslim as Ultralytics does by default, end-to-end)
 NETWORKS = {
     "yolov5nu": ("yolov5n.yaml", 12, True, False),
@@ -79,16 +82,24 @@ def cosine(a, b):
     return float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-30))
 
 
+def amplification(run, noisy):
+    """How much farther off a map is for noise in the image, each relative to its size."""
+    return max(float(np.linalg.norm(noisy[m] - run[m]) / run[m].std() / run[m].size**0.5 / NOISE)
+               for m in MAPS)
+
+
 def measure(model):
     """Facts about what the network answers to IMAGES scenes, by ONNX Runtime."""
     session = onnxruntime.InferenceSession(model.SerializeToString(),
                                            providers=["CPUExecutionProvider"])
     names = [o.name for o in session.get_outputs()]
     boxes = "part_boxes" if "part_boxes" in names else "part_distances"
-    runs = [dict(zip(names, session.run(None, {"images": scenes.batch(1 + i, 1, 640, 640)})))
-            for i in range(IMAGES)]
-    facts = {}
-    for part in (boxes, "part_logits", "part_map0", "part_map1", "part_map2"):
+    images = [scenes.batch(1 + i, 1, 640, 640) for i in range(IMAGES)]
+    noise = 1 + NOISE * np.random.default_rng(0).standard_normal(images[0].shape, np.float32)
+    runs, noisy = ([dict(zip(names, session.run(None, {"images": image}))) for image in batch]
+                   for batch in (images, [image * noise for image in images]))
+    facts = {"amplification": round(max(map(amplification, runs, noisy)), 1)}
+    for part in (boxes, "part_logits", *MAPS):
         pairs = [cosine(runs[i][part], runs[j][part])
                  for i in range(IMAGES) for j in range(i + 1, IMAGES)]
         facts[f"cosine_{part[5:]}"] = {"lowest": round(min(pairs), 4),
@@ -115,6 +126,8 @@ def objections(facts, boxes):
         lowest = facts[f"cosine_{part}"]["lowest"]
         if lowest >= COSINE:
             lines.append(f"{part} of any two images have cosine {lowest} or more")
+    if facts["amplification"] > AMPLIFICATION:
+        lines.append(f"noise comes out {facts['amplification']} times as strong")
     low, high = facts["score_span"]
     if low > condition.LOW or high < condition.HIGH:
         lines.append(f"scores span {low} to {high} only")
@@ -146,6 +159,7 @@ def make(name, out):
     print(f"{name}: opset {facts['opset']}, cosine of {boxes} "
           f"{facts[f'cosine_{boxes}']['lowest']}, of logits {facts['cosine_logits']['lowest']}, "
           f"scores {facts['score_span'][0]} to {facts['score_span'][1]}, "
+          f"noise times {facts['amplification']}, "
           f"outside T0 and T1: {', '.join(facts['outside_t0_t1']) or 'none'}", flush=True)
     return lines
 
