@@ -9,7 +9,7 @@
 void host_barrier_init(uint64_t *bar, uint32_t count);
 void host_barrier_fence_init();
 void host_barrier_arrive(uint64_t *bar, uint32_t expected_bytes);
-void host_barrier_wait(uint64_t *bar, uint32_t parity);
+void host_barrier_wait(uint64_t *bar, uint32_t parity, const char *file, unsigned line);
 bool host_tma_elect();
 void host_tma_load(uint32_t shared, const osp_gpu_tensor_map *map, uint64_t *bar, int rank,
                    const int *corner);
@@ -36,9 +36,11 @@ inline void barrier_arrive(uint64_t *bar)
     host_barrier_arrive(bar, 0);
 }
 
-inline void barrier_wait(uint64_t *bar, uint32_t parity)
+// Where it is called is told if it never ends.
+inline void barrier_wait(uint64_t *bar, uint32_t parity, const char *file = __builtin_FILE(),
+                         unsigned line = __builtin_LINE())
 {
-    host_barrier_wait(bar, parity);
+    host_barrier_wait(bar, parity, file, line);
 }
 
 inline bool tma_elect()
