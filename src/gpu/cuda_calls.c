@@ -140,6 +140,20 @@ static int find_encode_tiled(encode_tiled_fn **out)
     return at && found == cudaDriverEntryPointSuccess ? 0 : OSP_CUDA_NOT_SUPPORTED;
 }
 
+// How much memory brings to the L2 at once: the most that is all of the array. Beside the pixels of a slice
+// lie other channels, which cost as much and may be wanted by nobody.
+static CUtensorMapL2promotion promotion(const osp_gpu_tiles *tiles)
+{
+    const uint64_t row = tiles->extent[0] * sizeof(uint16_t);
+    if (row == tiles->stride[1])
+        return CU_TENSOR_MAP_L2_PROMOTION_L2_256B;
+    const uint64_t grain = (uintptr_t)tiles->data | row | tiles->stride[1];
+    return grain % 256 == 0   ? CU_TENSOR_MAP_L2_PROMOTION_L2_256B
+           : grain % 128 == 0 ? CU_TENSOR_MAP_L2_PROMOTION_L2_128B
+           : grain % 64 == 0  ? CU_TENSOR_MAP_L2_PROMOTION_L2_64B
+                              : CU_TENSOR_MAP_L2_PROMOTION_NONE;
+}
+
 static int tensor_map(void *user, const osp_gpu_tiles *tiles, osp_gpu_tensor_map *out)
 {
     (void)user;
@@ -149,11 +163,10 @@ static int tensor_map(void *user, const osp_gpu_tiles *tiles, osp_gpu_tensor_map
         return error;
     CUtensorMap map;
     _Static_assert(sizeof map == sizeof *out, "the driver's description");
-    const CUresult result = encode(&map, CU_TENSOR_MAP_DATA_TYPE_FLOAT16, (cuuint32_t)tiles->rank,
-                                   (void *)tiles->data, tiles->extent, tiles->stride + 1,
-                                   tiles->box, tiles->step, CU_TENSOR_MAP_INTERLEAVE_NONE,
-                                   CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-                                   CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    const CUresult result = encode(
+        &map, CU_TENSOR_MAP_DATA_TYPE_FLOAT16, (cuuint32_t)tiles->rank, (void *)tiles->data,
+        tiles->extent, tiles->stride + 1, tiles->box, tiles->step, CU_TENSOR_MAP_INTERLEAVE_NONE,
+        CU_TENSOR_MAP_SWIZZLE_128B, promotion(tiles), CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
     if (!result)
         memcpy(out, &map, sizeof *out);
     return (int)result;  // the numbers are the runtime's as well
