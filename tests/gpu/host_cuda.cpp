@@ -29,7 +29,7 @@ const char *host_stack;
 namespace {
 
 constexpr size_t STACK_BYTES = HOST_STACK_BYTES, ARGS_MAX = 4096;
-constexpr unsigned WARP = 32, GROUP = 128, THREADS_MAX = 1024;
+constexpr unsigned WARP = 32, GROUP = 128, THREADS_MAX = 1024, BARRIERS = 16;
 
 // All that must arrive before any goes on; those that have returned no longer count. The last one
 // does the work that all have come for.
@@ -67,7 +67,7 @@ typedef void caller(const void *function, const void *args);
 struct Machine {
     std::vector<std::unique_ptr<Fiber>> fibers;
     std::vector<Meeting> warps, groups;
-    Meeting block;
+    Meeting block, first[BARRIERS];
     ucontext_t start = {};
     jmp_buf scheduler;
     Fiber *current = nullptr;
@@ -204,6 +204,8 @@ void run_block(unsigned threads, bool backwards)
     machine.warps.assign((threads + WARP - 1) / WARP, Meeting());
     machine.groups.assign((threads + GROUP - 1) / GROUP, Meeting());
     machine.block = Meeting();
+    for (Meeting &m : machine.first)
+        m = Meeting();
     machine.block.alive = machine.left = threads;
     for (unsigned i = 0; i < threads; i++) {
         Fiber &f = fiber(i);
@@ -213,7 +215,6 @@ void run_block(unsigned threads, bool backwards)
         f.grid_waits = 0;
         f.copies.pending.clear();
         f.copies.ends.clear();
-        f.copies.unseen = false;
         machine.warps[i / WARP].alive++;
         machine.groups[i / GROUP].alive++;
     }
@@ -311,6 +312,17 @@ void host_block_together(host_work *work)
 {
     machine.block.work = work;
     wait_at(machine.block);
+}
+
+void host_first_together(unsigned id, unsigned count, host_work *work)
+{
+    Meeting &meeting = machine.first[id];
+    if (meeting.arrived && meeting.alive != count)
+        host_die("barrier %u is of %u threads for some and of %u for others", id, meeting.alive,
+                 count);
+    meeting.alive = count;
+    meeting.work = work;
+    wait_at(meeting);
 }
 
 void host_give_way()

@@ -18,7 +18,6 @@ struct HostCopy {
 struct HostCopies {
     std::vector<HostCopy> pending;
     std::vector<size_t> ends;
-    bool unseen = false;  // some were waited for, and are not visible to wgmma yet
 };
 
 HostCopies &host_copies();  // of the thread that runs
@@ -36,6 +35,8 @@ void host_check_touch(const void *address, size_t bytes, bool write);
 unsigned host_thread();  // number of the thread that runs
 // All threads of a block that have not returned; the last one does the work (host_cuda.cpp).
 void host_block_together(void (*work)(void *const *));
+// The first `count` threads, at barrier `id` of theirs.
+void host_first_together(unsigned id, unsigned count, void (*work)(void *const *));
 
 void host_make_way();  // as host_give_way, for a thread that has got somewhere
 

@@ -305,3 +305,19 @@ void host_warp_barrier()
 {
     host_warp_together(order_warp, &in_warp[host_thread() / WARP]);
 }
+
+static unsigned first_count;  // of those whose barrier it is, for the last one of them
+
+static void order_first(void *const *)
+{
+    host_known_share(0, first_count);
+}
+
+void host_first_barrier(unsigned id, unsigned count)
+{
+    if (id < 1 || id > 15 || count % WARP || count > threads || host_thread() >= count)
+        host_die("a barrier %u of the first %u threads", id, count);
+    host_known_begin();
+    first_count = count;
+    host_first_together(id, count, order_first);
+}

@@ -85,7 +85,6 @@ std::vector<uint16_t> read_operands(const Done &d, bool first)
 
 struct Product {
     Thread *thread;
-    bool unseen;
     float *sums;
     int n;
     uint64_t a, b;
@@ -100,8 +99,6 @@ void multiply_all(void *const *lanes)
             host_die("thread %d of the group has returned", i);
         if (p->n != first->n || p->a != first->a || p->b != first->b)
             host_die("threads of a group multiply different operands");
-        if (p->unseen)
-            host_die("copies were waited for and not made visible to products");
         if (!p->thread->begun)
             host_die("products without a beginning");
     }
@@ -169,7 +166,6 @@ void finish_all(void *const *lanes)
 
 void host_wgmma_see_shared()
 {
-    host_copies().unseen = false;
     host_race_fence(host_thread());
 }
 
@@ -180,7 +176,7 @@ void host_wgmma_begin()
 
 void host_wgmma(float *sums, int n, uint64_t a, uint64_t b)
 {
-    Product mine = {&self(), host_copies().unseen, sums, n, a, b};
+    Product mine = {&self(), sums, n, a, b};
     host_group_together(multiply_all, &mine);
 }
 

@@ -39,6 +39,12 @@ template <int LEFT> __device__ __forceinline__ void wait_copies()
     asm volatile("cp.async.wait_group %0;" ::"n"(LEFT));
 }
 
+// A barrier of the block's first COUNT threads, whole warps, beside __syncthreads. ID: 1 to 15.
+template <int ID, int COUNT> __device__ __forceinline__ void meet_first()
+{
+    asm volatile("bar.sync %0, %1;" ::"n"(ID), "n"(COUNT) : "memory");
+}
+
 // Four 8 x 8 matrices from shared memory; lane i gives the address of row i % 8 of matrix i / 8.
 __device__ __forceinline__ void load_matrix4(uint32_t (&r)[4], uint32_t address)
 {
