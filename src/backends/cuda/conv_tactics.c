@@ -91,24 +91,10 @@ static osp_status prepare_mma(const osp_problem *p, osp_context *ctx, const osp_
     return OSP_OK;
 }
 
-// What both families of wgmma refuse.
-static const char *refuse_warpgroups(const osp_problem *p, const osp_gpu_kernel *kernel, int64_t bn,
-                                     osp_conv_problem *c)
-{
-    const char *why = osp_conv_refuse_channels_last(p, c);
-    if (why)
-        return why;
-    if (!kernel->function)
-        return "this build has no code for sm_90a";
-    if (c->attrs->group != 1)
-        return "grouped";
-    return bn >= 2 * c->dst->shape.dims[1] ? "a tile for more channels" : NULL;
-}
-
 static const char *refuse_wgmma(const osp_problem *p, const osp_conv_wgmma *k)
 {
     osp_conv_problem c;
-    const char *why = refuse_warpgroups(p, &k->kernel, k->bn, &c);
+    const char *why = osp_conv_refuse_warpgroups(p, &k->kernel, k->bn, &c);
     if (why)
         return why;
     const int64_t taps = c.attrs->window[0].size * c.attrs->window[1].size;
@@ -121,7 +107,7 @@ static const char *refuse_wgmma(const osp_problem *p, const osp_conv_wgmma *k)
 static const char *refuse_halo(const osp_problem *p, const osp_conv_halo *k)
 {
     osp_conv_problem c;
-    const char *why = refuse_warpgroups(p, &k->kernel, k->bn, &c);
+    const char *why = osp_conv_refuse_warpgroups(p, &k->kernel, k->bn, &c);
     if (why)
         return why;
     const osp_window *h = c.attrs->window, *w = c.attrs->window + 1;
@@ -129,12 +115,6 @@ static const char *refuse_halo(const osp_problem *p, const osp_conv_halo *k)
         return "not 3x3 of stride 1";
     return c.src->shape.dims[1] < OSP_CONV_WGMMA_BK / 2 ? "less than half a tile of channels"
                                                         : NULL;
-}
-
-// Only Hopper has these instructions; code for sm_90a runs on nothing else.
-static const char *refuse_device_wgmma(const osp_device_info *device)
-{
-    return device->cc_major == 9 && device->cc_minor == 0 ? NULL : "not of compute capability 9.0";
 }
 
 static osp_status prepare_warpgroups(const osp_problem *p, osp_context *ctx,
@@ -283,14 +263,14 @@ const osp_tactic osp_cuda_conv_direct[] = {
 const osp_tactic osp_cuda_conv_wgmma[] = {
 #define X(BM, BN, S, BLOCKS)                                                                       \
     TACTIC_("wgmma " #BM "x" #BN " s" #S, OSP_CONV_WGMMA_NAME(BM, BN, S, BLOCKS),                  \
-            .refuse_device = refuse_device_wgmma),
+            .refuse_device = osp_conv_refuse_device_wgmma),
     OSP_CONV_WGMMA_ROWS(X)
 #undef X
 };
 const osp_tactic osp_cuda_conv_halo[] = {
 #define X(TH, BN, S, BLOCKS)                                                                       \
     TACTIC_("wgmma halo " #TH "x8x" #BN " s" #S, OSP_CONV_HALO_NAME(TH, BN, S, BLOCKS),            \
-            .refuse_device = refuse_device_wgmma),
+            .refuse_device = osp_conv_refuse_device_wgmma),
     OSP_CONV_HALO_ROWS(X)
 #undef X
 };
