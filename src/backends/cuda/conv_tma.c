@@ -9,7 +9,6 @@
 enum { PACK_VERSION = 1, BK = OSP_CONV_WGMMA_BK, BOX_MAX = 256, STRIDE_MAX = 8 };
 // Of a multiprocessor; each block takes a little more than it asks for.
 enum { SHARED_OF_SM = 228 * 1024, SHARED_OF_SYSTEM = 1024 };
-enum { BARRIERS = 2 * sizeof(uint64_t) };  // of a buffer: full, empty
 
 typedef struct tma_conv {
     osp_conv_args args;
@@ -75,8 +74,8 @@ static bool plan_window(osp_conv_args *a, const osp_conv_tma *k, osp_tma_plan *p
 
 static bool plan_halo(const osp_conv_args *a, const osp_conv_tma *k, osp_tma_plan *plan)
 {
-    plan->tw = OSP_CONV_HALO_TW;
-    plan->th = k->bm / OSP_CONV_HALO_TW;
+    plan->tw = k->tw;
+    plan->th = k->bm / k->tw;
     return count_tiles(a, k->bn, plan);
 }
 
@@ -149,9 +148,10 @@ static void share_memory(tma_conv *s, int64_t ring, int64_t buffers)
     const int64_t room = (int64_t)k->bm * (k->bn + OSP_TMA_ROOM_PAD) * (int64_t)sizeof(uint16_t);
     s->plan.result = k->loop ? (int32_t)ring : 0;
     s->plan.barriers = (int32_t)(k->loop ? ring + room : osp_i64_max(ring, room));
-    s->shape = (osp_gpu_shape){.grid = {(uint32_t)s->plan.tiles},
-                               .block = {(uint32_t)k->threads},
-                               .shared_bytes = (uint32_t)(s->plan.barriers + buffers * BARRIERS)};
+    s->shape = (osp_gpu_shape){
+        .grid = {(uint32_t)s->plan.tiles},
+        .block = {(uint32_t)k->threads},
+        .shared_bytes = (uint32_t)(s->plan.barriers + buffers * OSP_TMA_BARRIERS)};
 }
 
 // A block that makes one tile has no more stages than there are loads: what it leaves is for others.
@@ -179,9 +179,10 @@ static osp_status prepare_halo(const osp_problem *p, osp_context *ctx, const osp
     OSP_TRY(prepare_both(p, ctx, k, &s, sizes, err));
     plan_halo(&s->args, k, &s->plan);
     s->plan.stages = k->stages;
-    const int64_t halos = s->args.ic > BK ? 2 : 1;
-    share_memory(s, halos * OSP_TMA_HALO_BYTES(s->plan.th) + (int64_t)k->stages * k->bn * BK * 2,
-                 k->stages + halos);
+    s->plan.halos = k->loop || s->args.ic > BK ? 2 : 1;
+    const int64_t halo = OSP_TMA_HALO_BYTES(s->plan.th, s->plan.tw);
+    share_memory(s, s->plan.halos * halo + (int64_t)k->stages * k->bn * BK * 2,
+                 k->stages + s->plan.halos);
     s->box[0] = BK;
     s->box[1] = (uint32_t)s->plan.tw + 2;
     s->box[2] = (uint32_t)s->plan.th + 2;
@@ -254,17 +255,17 @@ static osp_status launch(const osp_problem *p, void *state, const osp_launch *l,
 
 // ---- What fits ----------------------------------------------------------------------------------
 
-#define FITS(BLOCKS, BYTES)                                                                        \
-    _Static_assert((BLOCKS) * ((BYTES) + SHARED_OF_SYSTEM) <= SHARED_OF_SM, "blocks of a "         \
-                                                                            "multiprocessor")
 #define ROOM(BM, BN) ((BM) * ((BN) + OSP_TMA_ROOM_PAD) * 2)
+#define FITS(BLOCKS, BYTES)                                                                        \
+    _Static_assert((BLOCKS) * ((BYTES) + SHARED_OF_SYSTEM) <= SHARED_OF_SM, "in a multiprocessor")
 #define X(BM, BN, S, BLOCKS, MODE)                                                                 \
-    FITS(BLOCKS, S *(((BM) + (BN)) * BK * 2 + BARRIERS) + OSP_TMA_LOOP_##MODE * ROOM(BM, BN));
+    FITS(BLOCKS,                                                                                   \
+         (S) * (((BM) + (BN)) * BK * 2 + OSP_TMA_BARRIERS) + OSP_TMA_LOOP_##MODE * ROOM(BM, BN));
 OSP_CONV_TMA_ROWS(X)
 #undef X
-#define X(TH, BN, S, BLOCKS)                                                                       \
-    FITS(BLOCKS, S *((BN)*BK * 2 + BARRIERS) + 2 * (OSP_TMA_HALO_BYTES(TH) + BARRIERS));           \
-    _Static_assert(ROOM((TH)*OSP_CONV_HALO_TW, BN) <= S * (BN)*BK * 2 + OSP_TMA_HALO_BYTES(TH), "");
+#define X(TH, TW, BN, S, BLOCKS, MODE)                                                             \
+    FITS(BLOCKS, (S) * ((BN)*BK * 2 + OSP_TMA_BARRIERS) + 2 * OSP_TMA_HALO_BYTES(TH, TW) +         \
+                     2 * OSP_TMA_BARRIERS + OSP_TMA_LOOP_##MODE * ROOM((TH) * (TW), BN));
 OSP_CONV_TMA_HALO_ROWS(X)
 #undef X
 
@@ -306,8 +307,9 @@ const osp_tactic osp_cuda_conv_tma[] = {
 #undef X
 };
 const osp_tactic osp_cuda_conv_tma_halo[] = {
-#define X(TH, BN, S, BLOCKS)                                                                       \
-    TACTIC_("tma halo " #TH "x8x" #BN " s" #S, OSP_CONV_TMA_HALO_NAME(TH, BN, S, BLOCKS)),
+#define X(TH, TW, BN, S, BLOCKS, MODE)                                                             \
+    TACTIC_("tma halo " #TH "x" #TW "x" #BN " s" #S OSP_TMA_WORD_##MODE,                           \
+            OSP_CONV_TMA_HALO_NAME(TH, TW, BN, S, BLOCKS, MODE)),
     OSP_CONV_TMA_HALO_ROWS(X)
 #undef X
 };

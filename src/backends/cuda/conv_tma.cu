@@ -9,6 +9,7 @@
 namespace {
 
 template <int BM, int BN> struct TmaTile {
+    static constexpr int GROUPS = OSP_TMA_WARPGROUPS(BM), MT = BM / 64 / GROUPS;
     static constexpr int A_BYTES = BM * BK * 2, STAGE = A_BYTES + BN * BK * 2;
     static_assert(A_BYTES % 1024 == 0 && STAGE % 1024 == 0, "wgmma wants tiles at 1024 bytes");
 };
@@ -57,7 +58,7 @@ __device__ __forceinline__ void make_tiles(const osp_tma_args &p, const Ring &ri
     using T = TmaTile<BM, BN>;
     const uint32_t base = shared_address(shared);
     const int group = __shfl_sync(0xffffffff, threadIdx.x / OSP_TMA_WARPGROUP, 0);  // of a warp
-    const uint64_t own = osp::wgmma_operand(base + group * 64 * BK * 2);
+    const uint64_t own = osp::wgmma_operand(base + group * T::MT * 64 * BK * 2);
     const uint64_t all = osp::wgmma_operand(base + T::A_BYTES);
     const int taps = p.conv.kh * p.conv.kw, rest = p.conv.ic % BK;
     const int halves = rest && rest <= BK / 2 ? taps : 0;
@@ -65,7 +66,7 @@ __device__ __forceinline__ void make_tiles(const osp_tma_args &p, const Ring &ri
     follow();
     Turn turn;
     for (int tile = blockIdx.x; tile < p.plan.tiles; tile += gridDim.x) {
-        float sums[1][BN / 2] = {};
+        float sums[T::MT][BN / 2] = {};
         int before = -1;  // the stage whose products are under way
         const auto multiply = [&](int count, auto depth) {
             for (; count > 0; count--) {
@@ -74,7 +75,10 @@ __device__ __forceinline__ void make_tiles(const osp_tma_args &p, const Ring &ri
                 osp::wgmma_begin();
 #pragma unroll
                 for (int k = 0; k < decltype(depth)::value; k++)
-                    osp::wgmma<BN>(sums[0], own + at + k * (32 >> 4), all + at + k * (32 >> 4));
+#pragma unroll
+                    for (int m = 0; m < T::MT; m++)
+                        osp::wgmma<BN>(sums[m], own + at + ((m * 64 * BK * 2 + k * 32) >> 4),
+                                       all + at + (k * 32 >> 4));
                 osp::wgmma_commit();
                 osp::wgmma_wait<1>();
                 ring.release(before);
@@ -87,7 +91,13 @@ __device__ __forceinline__ void make_tiles(const osp_tma_args &p, const Ring &ri
         if (halves)  // at most 32 channels at the end, as of 96
             multiply(halves, Depth<BK / 32>());
         ring.release(before);
-        finish_tile<BM, BN>(p, Corner(p.plan, tile, BN), sums, shared);
+        const Corner at(p.plan, tile, BN);
+        const auto place = [&](int row) {
+            const int line = row * p.plan.tw_inverse >> 16;
+            const int pixel = at.pixel(p.conv, at.y + line, at.x + row - line * p.plan.tw);
+            return line < p.plan.th ? pixel : -1;  // rows behind the box are of none
+        };
+        finish_tile<BM, BN>(p, place, at.oc, sums, shared);
     }
 }
 
@@ -96,7 +106,7 @@ __global__ void __launch_bounds__(OSP_TMA_THREADS(BM), BLOCKS)
     conv_tma(const __grid_constant__ osp_tma_args p)
 {
 #if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
-    constexpr int MULTIPLIERS = BM / 64 * OSP_TMA_WARPGROUP;
+    constexpr int MULTIPLIERS = OSP_TMA_WARPGROUPS(BM) * OSP_TMA_WARPGROUP;
     OSP_WGMMA_SHARED(shared);
     const Ring ring(shared + p.plan.barriers, p.plan.stages);
     if (threadIdx.x == MULTIPLIERS) {
@@ -119,7 +129,7 @@ __global__ void __launch_bounds__(OSP_TMA_THREADS(BM), BLOCKS)
 
 #define X(BM, BN, S, BLOCKS, MODE)                                                                 \
     const osp_conv_tma OSP_CONV_TMA_NAME(BM, BN, S, BLOCKS, MODE) = {                              \
-        BM, BN, S, BLOCKS, OSP_TMA_THREADS(BM), OSP_TMA_LOOP_##MODE,                               \
+        BM, BN, 0, S, BLOCKS, OSP_TMA_THREADS(BM), OSP_TMA_LOOP_##MODE,                               \
         {"conv_tma " #BM "x" #BN,                                                                  \
          OSP_SM90A ? reinterpret_cast<const void *>(conv_tma<BM, BN, BLOCKS>) : nullptr, true}};
 extern "C" {

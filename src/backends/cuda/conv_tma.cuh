@@ -23,6 +23,12 @@ struct Turn {
             parity ^= 1;
         }
     }
+
+    // All lanes have the same place; now the compiler knows, and makes descriptors once for a warp.
+    __device__ __forceinline__ void agree()
+    {
+        at = __shfl_sync(0xffffffff, at, 0);
+    }
 };
 
 struct Ring {
@@ -64,25 +70,26 @@ struct Corner {
         n = line / plan.tiles_y;
         y = (line - n * plan.tiles_y) * plan.th;
     }
+
+    // Of the result, in the corner's image; -1: outside.
+    __device__ __forceinline__ int pixel(const osp_conv_args &p, int at_y, int at_x) const
+    {
+        return at_y < p.oh && at_x < p.ow ? (n * p.oh + at_y) * p.ow + at_x : -1;
+    }
 };
 
-// The end of the tile at a corner, for all warpgroups together.
-template <int BM, int BN>
-__device__ __forceinline__ void finish_tile(const osp_tma_args &p, const Corner &at,
-                                            float (&sums)[1][BN / 2], unsigned char *shared)
+// The end of a tile from channel first_oc on, for all warpgroups together. place: as Ending's.
+template <int BM, int BN, int MT, typename Place>
+__device__ __forceinline__ void finish_tile(const osp_tma_args &p, const Place &place, int first_oc,
+                                            float (&sums)[MT][BN / 2], unsigned char *shared)
 {
-    constexpr int THREADS = BM / 64 * OSP_TMA_WARPGROUP;
-    osp::wgmma_settle(sums[0]);
-    const auto place = [&](int r) {
-        const int line = r * p.plan.tw_inverse >> 16;
-        const int y = at.y + line, x = at.x + r - line * p.plan.tw;
-        const bool inside = line < p.plan.th && y < p.conv.oh && x < p.conv.ow;
-        return inside ? (at.n * p.conv.oh + y) * p.conv.ow + x : -1;
-    };
-    using End = Ending<BM, BN, THREADS, 1, decltype(place), false>;
+    using End = Ending<BM, BN, OSP_TMA_WARPGROUPS(BM) * OSP_TMA_WARPGROUP, MT, Place, false>;
     static_assert(End::PITCH == BN + OSP_TMA_ROOM_PAD, "the room's rows");
+#pragma unroll
+    for (int m = 0; m < MT; m++)
+        osp::wgmma_settle(sums[m]);
     End::meet();  // whoever still reads what the room holds
-    End{p.conv, sums, shared + p.plan.result, place, at.oc}.run();
+    End{p.conv, sums, shared + p.plan.result, place, first_oc}.run();
 }
 
 // Products of a chunk: so many times 16 channels.

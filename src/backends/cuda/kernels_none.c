@@ -101,12 +101,19 @@ OSP_CONV_HALO_ROWS(X)
 #undef X
 #define X(BM, BN, S, BLOCKS, MODE)                                                                 \
     const osp_conv_tma OSP_CONV_TMA_NAME(BM, BN, S, BLOCKS, MODE) = {                              \
-        BM, BN, S, BLOCKS, OSP_TMA_THREADS(BM), OSP_TMA_LOOP_##MODE, {"conv_tma", 0}};
+        BM, BN, 0, S, BLOCKS, OSP_TMA_THREADS(BM), OSP_TMA_LOOP_##MODE, {"conv_tma", 0}};
 OSP_CONV_TMA_ROWS(X)
 #undef X
-#define X(TH, BN, S, BLOCKS)                                                                       \
-    const osp_conv_tma OSP_CONV_TMA_HALO_NAME(TH, BN, S, BLOCKS) = {                               \
-        TH * 8, BN, S, BLOCKS, OSP_TMA_THREADS(TH * 8), 0, {"conv_tma_halo", 0}};
+#define X(TH, TW, BN, S, BLOCKS, MODE)                                                             \
+    const osp_conv_tma OSP_CONV_TMA_HALO_NAME(TH, TW, BN, S, BLOCKS,                               \
+                                              MODE) = {TH * TW,                                    \
+                                                       BN,                                         \
+                                                       TW,                                         \
+                                                       S,                                          \
+                                                       BLOCKS,                                     \
+                                                       OSP_TMA_THREADS(TH * TW),                   \
+                                                       OSP_TMA_LOOP_##MODE,                        \
+                                                       {"conv_tma_halo", 0}};
 OSP_CONV_TMA_HALO_ROWS(X)
 #undef X
 #define X(IC, BN, TH, TW, S, WM, WN)                                                               \
