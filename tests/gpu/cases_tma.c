@@ -138,7 +138,7 @@ static void check_case(kernel_test *t, const osp_gpu_kernel *kernel, const tma_c
     enum { OFFSET = 8 };
     const size_t count = stride_of(c, c->rank), rows = (size_t)rows_of(c);
     const size_t out_bytes = TMA_COPY_WARPS * (size_t)c->tiles * rows * ROW_BYTES;
-    uint16_t *array = malloc((OFFSET + count) * 2), *got = malloc(out_bytes);
+    uint16_t *array = calloc(OFFSET + count, sizeof *array), *got = malloc(out_bytes);
     for (size_t i = 0; i < OFFSET + count; i++)
         array[i] = (uint16_t)kernel_random(t);
     char *src = kernel_upload(t, array, (OFFSET + count) * 2);

@@ -10,8 +10,6 @@
 // Thread rule: see host/host_device.h.
 #include <stdio.h>
 
-#include <unordered_map>
-
 #include "host/host_device.h"
 #include "host_internal.h"
 
@@ -24,12 +22,17 @@ constexpr unsigned WARP = 32, WARPS = 32, MANY = 0xFFFF, THREADS_MAX = 1024;
 // `reading_warp` can be MANY.
 struct Trace {
     uint32_t written, written_in_warp, written_clock, fences, read, read_in_warp, read_clock;
+    uint32_t list, listed;  // of readers, made in the block that began then
     uint16_t writer, reader, reading_warp;
     bool coming;  // the copy engine is to write it
 };
 
+struct Reader {
+    uint32_t thread, until;
+};
+
 std::vector<Trace> traces;
-uint32_t now;             // barriers of all blocks so far
+uint32_t now = 1;         // barriers of all blocks so far
 uint32_t block_began;     // when this one did
 uint32_t in_warp[WARPS];  // __syncwarp of each warp so far
 
@@ -37,8 +40,9 @@ uint32_t clocks[THREADS_MAX + HOST_BARRIERS_MOST], fences[THREADS_MAX];
 unsigned threads, first_engine, width;  // threads; the copy engine's numbers from here on; all
 bool known_kept;
 std::vector<uint32_t> known;  // [threads][width]
-// Where there are MANY readers: until when each of them read.
-std::unordered_map<const Trace *, HostKnown> readers;
+// Where there are MANY readers: those of a block so far.
+std::vector<std::vector<Reader>> lists;
+size_t lists_used;
 
 uint32_t *known_of(unsigned thread)
 {
@@ -54,11 +58,10 @@ bool knows_readers(unsigned thread, const Trace &t)
 {
     if (t.reader != MANY)
         return knows(thread, t.reader, t.read_clock);
-    const auto all = readers.find(&t);
-    if (!known_kept || all == readers.end())
+    if (!known_kept || t.listed != block_began)
         return false;
-    for (unsigned i = 0; i < width; i++)
-        if (i != thread && all->second[i] > known_of(thread)[i])
+    for (const Reader &r : lists[t.list])
+        if (r.thread != thread && (r.until == NEVER || !knows(thread, r.thread, r.until)))
             return false;
     return true;
 }
@@ -109,14 +112,22 @@ bool unseen(const Trace &t, unsigned thread)
 void add_reader(Trace &t, unsigned thread, uint32_t clock, bool others)
 {
     if (others && known_kept) {
-        HostKnown &all = readers[&t];
-        if (t.reader != MANY) {
-            all.assign(width, 0);
-            all[t.reader] = t.read_clock;
-        } else if (all.empty()) {
-            all.assign(width, NEVER);  // since before clocks were kept
-        }
-        all[thread] = clock;
+        const bool listed = t.listed == block_began;
+        if (!listed && lists_used == lists.size())
+            lists.emplace_back();
+        t.list = listed ? t.list : (uint32_t)lists_used++;
+        t.listed = block_began;
+        std::vector<Reader> &all = lists[t.list];
+        if (t.reader != MANY)
+            all = {{t.reader, t.read_clock}};
+        else if (!listed)
+            all = {{MANY, NEVER}};  // since before clocks were kept
+        size_t i = 0;
+        while (i < all.size() && all[i].thread != thread)
+            i++;
+        if (i == all.size())
+            all.push_back({});
+        all[i] = {thread, clock};
     }
     t.reader = (uint16_t)(others ? MANY : thread);
     t.read_clock = clock;
@@ -176,7 +187,7 @@ void host_races_block(unsigned count)
     for (uint32_t &clock : clocks)
         clock = 1;
     known_kept = false;
-    readers.clear();
+    lists_used = 0;
 }
 
 void host_race(const void *address, size_t bytes, unsigned thread, bool write)

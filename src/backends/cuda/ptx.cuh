@@ -1,6 +1,6 @@
 // Instructions that CUDA C++ has no name for, one small function each; no other file holds asm but
-// gpu/gpu_grid.cuh. Where the host compiler makes the kernels (tests/gpu), host_ptx.h has the same
-// functions in plain C++. sm_80 and later.
+// gpu/gpu_grid.cuh and, for sm_90 and sm_90a, tma.cuh and wgmma.cuh. Where the host compiler makes the
+// kernels (tests/gpu), host_ptx.h has the same functions in plain C++. sm_80 and later.
 #pragma once
 #include <cuda_fp16.h>
 #include <stdint.h>
