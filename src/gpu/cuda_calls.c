@@ -140,8 +140,8 @@ static int find_encode_tiled(encode_tiled_fn **out)
     return at && found == cudaDriverEntryPointSuccess ? 0 : OSP_CUDA_NOT_SUPPORTED;
 }
 
-// How much memory brings to the L2 at once: the most that is all of the array. Beside the pixels of a slice
-// lie other channels, which cost as much and may be wanted by nobody.
+// How much memory brings to the L2 at once: the most that is all of the array. Beside the pixels of a
+// slice lie other channels, which cost as much and may be wanted by nobody.
 static CUtensorMapL2promotion promotion(const osp_gpu_tiles *tiles)
 {
     const uint64_t row = tiles->extent[0] * sizeof(uint16_t);

@@ -55,4 +55,19 @@ uint32_t osp_conv_even_blocks(int64_t tiles, int64_t most);
 // The bias of `oc` channels in float32; nothing where there is none.
 void osp_conv_pack_bias(const osp_problem *p, const void *const *src, float *out, int64_t oc);
 
+// A tactic's refuse and prepare, refuse_CONFIG and prepare_CONFIG, from those of its kind that take the
+// config as well. Two steps, so that CONFIG is the name and no longer the macro.
+#define OSP_CONV_WRAP(KIND, CONFIG) OSP_CONV_WRAP_(KIND, CONFIG)
+#define OSP_CONV_WRAP_(KIND, CONFIG)                                                               \
+    static const char *refuse_##CONFIG(const osp_problem *p)                                       \
+    {                                                                                              \
+        return refuse_##KIND(p, &CONFIG);                                                          \
+    }                                                                                              \
+    static osp_status prepare_##CONFIG(const osp_problem *p, osp_context *ctx, int32_t threads,    \
+                                       void **state, osp_tactic_sizes *sizes, osp_error *err)      \
+    {                                                                                              \
+        (void)threads;                                                                             \
+        return prepare_##KIND(p, ctx, &CONFIG, state, sizes, err);                                 \
+    }
+
 #endif

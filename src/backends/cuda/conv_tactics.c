@@ -205,17 +205,6 @@ static osp_status prepare_direct(const osp_problem *p, osp_context *ctx, const o
     return OSP_OK;
 }
 
-#define WRAP(KIND, CONFIG)                                                                         \
-    static const char *refuse_##CONFIG(const osp_problem *p)                                       \
-    {                                                                                              \
-        return refuse_##KIND(p, &CONFIG);                                                          \
-    }                                                                                              \
-    static osp_status prepare_##CONFIG(const osp_problem *p, osp_context *ctx, int32_t threads,    \
-                                       void **state, osp_tactic_sizes *sizes, osp_error *err)      \
-    {                                                                                              \
-        (void)threads;                                                                             \
-        return prepare_##KIND(p, ctx, &CONFIG, state, sizes, err);                                 \
-    }
 #define TACTIC(NAME, CONFIG, ...)                                                                  \
     {                                                                                              \
         .name = NAME, .pack_version = PACK_VERSION, .refuse = refuse_##CONFIG,                     \
@@ -223,25 +212,16 @@ static osp_status prepare_direct(const osp_problem *p, osp_context *ctx, const o
         .release = osp_cuda_release, __VA_ARGS__                                                   \
     }
 
-// Two steps, so that CONFIG is the name and no longer the macro.
-#define WRAP_MMA_(CONFIG) WRAP(mma, CONFIG)
-#define WRAP_DIRECT_(CONFIG) WRAP(direct, CONFIG)
-#define WRAP_WGMMA_(CONFIG) WRAP(wgmma, CONFIG)
-#define WRAP_HALO_(CONFIG) WRAP(halo, CONFIG)
-#define WRAP_MMA(CONFIG) WRAP_MMA_(CONFIG)
-#define WRAP_DIRECT(CONFIG) WRAP_DIRECT_(CONFIG)
-#define WRAP_WGMMA(CONFIG) WRAP_WGMMA_(CONFIG)
-#define WRAP_HALO(CONFIG) WRAP_HALO_(CONFIG)
-#define X(...) WRAP_MMA(OSP_CONV_MMA_NAME(__VA_ARGS__))
+#define X(...) OSP_CONV_WRAP(mma, OSP_CONV_MMA_NAME(__VA_ARGS__))
 OSP_CONV_MMA_ROWS(X)
 #undef X
-#define X(...) WRAP_DIRECT(OSP_CONV_DIRECT_NAME(__VA_ARGS__))
+#define X(...) OSP_CONV_WRAP(direct, OSP_CONV_DIRECT_NAME(__VA_ARGS__))
 OSP_CONV_DIRECT_ROWS(X)
 #undef X
-#define X(...) WRAP_WGMMA(OSP_CONV_WGMMA_NAME(__VA_ARGS__))
+#define X(...) OSP_CONV_WRAP(wgmma, OSP_CONV_WGMMA_NAME(__VA_ARGS__))
 OSP_CONV_WGMMA_ROWS(X)
 #undef X
-#define X(...) WRAP_HALO(OSP_CONV_HALO_NAME(__VA_ARGS__))
+#define X(...) OSP_CONV_WRAP(halo, OSP_CONV_HALO_NAME(__VA_ARGS__))
 OSP_CONV_HALO_ROWS(X)
 #undef X
 

@@ -1,6 +1,6 @@
 // The tactics of the convolutions whose operands the copy engine brings: conv_tma.h. A packed block
-// holds the weights, then the bias. What the engine knows of source and weights is made with each launch,
-// since it holds their addresses; that is work of the host alone. Thread rule: as tactics.
+// holds the weights, then the bias. What the engine knows of source and weights is made with each
+// launch, since it holds their addresses; that is work of the host alone. Thread rule: as tactics.
 #include "backends/cuda/conv_tma.h"
 
 #include "backends/cuda/conv_shared.h"
@@ -271,17 +271,6 @@ OSP_CONV_TMA_HALO_ROWS(X)
 
 // ---- The tables ---------------------------------------------------------------------------------
 
-#define WRAP(KIND, CONFIG)                                                                         \
-    static const char *refuse_##CONFIG(const osp_problem *p)                                       \
-    {                                                                                              \
-        return refuse_##KIND(p, &CONFIG);                                                          \
-    }                                                                                              \
-    static osp_status prepare_##CONFIG(const osp_problem *p, osp_context *ctx, int32_t threads,    \
-                                       void **state, osp_tactic_sizes *sizes, osp_error *err)      \
-    {                                                                                              \
-        (void)threads;                                                                             \
-        return prepare_##KIND(p, ctx, &CONFIG, state, sizes, err);                                 \
-    }
 #define TACTIC(NAME, CONFIG)                                                                       \
     {                                                                                              \
         .name = NAME, .pack_version = PACK_VERSION, .refuse = refuse_##CONFIG,                     \
@@ -290,12 +279,11 @@ OSP_CONV_TMA_HALO_ROWS(X)
     }
 
 // Two steps, so that CONFIG is the name and no longer the macro.
-#define WRAP_(KIND, CONFIG) WRAP(KIND, CONFIG)
 #define TACTIC_(NAME, CONFIG) TACTIC(NAME, CONFIG)
-#define X(...) WRAP_(window, OSP_CONV_TMA_NAME(__VA_ARGS__))
+#define X(...) OSP_CONV_WRAP(window, OSP_CONV_TMA_NAME(__VA_ARGS__))
 OSP_CONV_TMA_ROWS(X)
 #undef X
-#define X(...) WRAP_(halo, OSP_CONV_TMA_HALO_NAME(__VA_ARGS__))
+#define X(...) OSP_CONV_WRAP(halo, OSP_CONV_TMA_HALO_NAME(__VA_ARGS__))
 OSP_CONV_TMA_HALO_ROWS(X)
 #undef X
 

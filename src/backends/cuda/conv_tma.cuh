@@ -1,9 +1,9 @@
 // What the convolutions by bulk copies share: rings of buffers between the thread that loads and the
 // warpgroups that multiply, and where a tile lies.
 //
-// A block has one or two warpgroups and, behind them, one warp whose first lane loads. Each buffer of a
-// ring has two barriers: `full`, which the copy engine completes, and `empty`, at which each warp of the
-// warpgroups arrives when its products have read the buffer. Nobody else waits for anybody in the loop.
+// A block has one or two warpgroups and, behind them, one warp whose first lane loads. Each buffer of
+// a ring has two barriers: `full`, which the copy engine completes, and `empty`, at which each warp of
+// the warpgroups arrives when its products have read the buffer. Nobody else waits for anybody.
 #pragma once
 #include "backends/cuda/conv_tma.h"
 #include "backends/cuda/conv_wgmma.cuh"

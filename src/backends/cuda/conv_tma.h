@@ -14,8 +14,8 @@
 extern "C" {
 #endif
 
-// How a problem is cut into tiles, and what a block's shared memory holds: the ring of stages from 0 on,
-// the room through which results leave, the barriers.
+// How a problem is cut into tiles, and what a block's shared memory holds: the ring of stages from 0
+// on, the room through which results leave, the barriers.
 typedef struct osp_tma_plan {
     int32_t tw, th, tw_inverse;         // pixels of a tile; 65536 / tw + 1
     int32_t columns, tiles_x, tiles_y;  // tiles of channels out; of an image's pixels
@@ -30,10 +30,10 @@ typedef struct osp_tma_args {
     osp_tma_plan plan;
 } osp_tma_args;
 
-// Of either kernel. `tw`: pixels of a tile's line; 0: whatever suits the problem. `loop`: blocks stay and
-// make one tile after the other, and the loads of the next one run while results leave, by way of a room
-// of their own; else a block makes one tile, and its results leave through the ring. `blocks`: that share
-// a multiprocessor.
+// Of either kernel. `tw`: pixels of a tile's line; 0: whatever suits the problem. `blocks`: that share
+// a multiprocessor. `loop`: blocks stay and make one tile after the other, and the loads of the next
+// one run while results leave, by way of a room of their own; else a block makes one tile, and its
+// results leave through the ring.
 typedef struct osp_conv_tma {
     int32_t bm, bn, tw, stages, blocks, threads, loop;
     osp_gpu_kernel kernel;

@@ -3,9 +3,9 @@
 // load, in two buffers, and the weights of a tap in another, in a ring. For sm_90a: elsewhere the body
 // is empty.
 //
-// Each block reads all weights of its channels from the L2: while a multiprocessor makes its 2,048 products
-// a cycle, that is 4096 / BM bytes a cycle for BM pixels, 32 for each of them at 128. Hence tiles of 256
-// pixels for what is bound by products.
+// Each block reads all weights of its channels from the L2: while a multiprocessor makes its 2,048
+// products a cycle, that is 4096 / BM bytes a cycle for BM pixels, 32 for each of them at 128. Hence
+// tiles of 256 pixels for what is bound by products.
 #include "backends/cuda/conv_tma.cuh"
 
 namespace {
@@ -42,7 +42,10 @@ template <int BN> struct Chunks {
     {
     }
 
-    __device__ __forceinline__ bool left() const { return tile < plan.tiles; }
+    __device__ __forceinline__ bool left() const
+    {
+        return tile < plan.tiles;
+    }
 
     __device__ __forceinline__ void next()
     {
@@ -54,8 +57,8 @@ template <int BN> struct Chunks {
     }
 };
 
-// What the one thread does that loads. The pixels of a chunk come before those weights of the chunk before
-// it that wait for its first tap: by then the products that read their buffer are over.
+// What the one thread does that loads. The pixels of a chunk come before those weights of the chunk
+// before it that wait for its first tap: by then the products that read their buffer are over.
 template <int TH, int TW, int BN>
 __device__ __forceinline__ void load_tiles(const osp_tma_args &p, const Rings &r, uint32_t shared)
 {
