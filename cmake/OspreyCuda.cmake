@@ -68,34 +68,39 @@ function(osprey_cuda_sources)
     endforeach()
 endfunction()
 
-# Kernels keep multiply and add apart (-fmad=false): they give the same bits as the CPU's code.
+# Makes an object of a .cu file, and appends its name to the list LIST of the caller. Kernels keep
+# multiply and add apart (-fmad=false): they give the same bits as the CPU's code.
+function(osprey_cuda_object source list)
+    set(flags -std=c++17 -O3 -cudart static -fmad=false -lineinfo --Werror all-warnings
+        # No C++ runtime: the library is linked by the C compiler.
+        -Xcompiler -fPIC,-fvisibility=hidden,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics,-Wall
+        -I ${CMAKE_SOURCE_DIR}/src -I ${CMAKE_SOURCE_DIR}/include -ccbin ${cuda_host})
+    foreach(arch ${OSPREY_CUDA_ARCHS})
+        list(APPEND flags -gencode arch=compute_${arch},code=sm_${arch})
+    endforeach()
+    list(APPEND flags -gencode arch=compute_90,code=compute_90)
+    # Whether there is code for what only sm_90a has.
+    list(FIND OSPREY_CUDA_ARCHS 90a sm90a)
+    list(APPEND flags -DOSP_SM90A=$<NOT:$<EQUAL:${sm90a},-1>>)
+    cmake_path(GET source FILENAME name)
+    set(object ${CMAKE_BINARY_DIR}/kernels/${name}.o)
+    add_custom_command(OUTPUT ${object}
+        COMMAND ${OSPREY_NVCC} ${flags} -MD -MF ${object}.d -c ${source} -o ${object}
+        COMMAND ${CMAKE_OBJCOPY} -w --keep-global-symbol=osp_* ${object}
+        DEPENDS ${source} DEPFILE ${object}.d COMMENT "Building CUDA object ${name}.o"
+        VERBATIM)
+    set_source_files_properties(${object} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
+    set(${list} ${${list}} ${object} PARENT_SCOPE)
+endfunction()
+
 function(osprey_cuda_finish)
     set(objects "")
     if(OSPREY_CUDA_FOUND)
-        set(flags -std=c++17 -O3 -cudart static -fmad=false -lineinfo --Werror all-warnings
-            # No C++ runtime: the library is linked by the C compiler.
-            -Xcompiler -fPIC,-fvisibility=hidden,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics,-Wall
-            -I ${CMAKE_SOURCE_DIR}/src -I ${CMAKE_SOURCE_DIR}/include -ccbin ${cuda_host})
-        foreach(arch ${OSPREY_CUDA_ARCHS})
-            list(APPEND flags -gencode arch=compute_${arch},code=sm_${arch})
-        endforeach()
-        list(APPEND flags -gencode arch=compute_90,code=compute_90)
-        # Whether there is code for what only sm_90a has.
-        list(FIND OSPREY_CUDA_ARCHS 90a sm90a)
-        list(APPEND flags -DOSP_SM90A=$<NOT:$<EQUAL:${sm90a},-1>>)
+        file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/kernels)
         get_property(sources GLOBAL PROPERTY OSPREY_CUDA_SOURCES)
         foreach(source ${sources})
-            cmake_path(GET source FILENAME name)
-            set(object ${CMAKE_BINARY_DIR}/kernels/${name}.o)
-            add_custom_command(OUTPUT ${object}
-                COMMAND ${OSPREY_NVCC} ${flags} -MD -MF ${object}.d -c ${source} -o ${object}
-                COMMAND ${CMAKE_OBJCOPY} -w --keep-global-symbol=osp_* ${object}
-                DEPENDS ${source} DEPFILE ${object}.d COMMENT "Building CUDA object ${name}.o"
-                VERBATIM)
-            list(APPEND objects ${object})
+            osprey_cuda_object(${source} objects)
         endforeach()
-        file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/kernels)
-        set_source_files_properties(${objects} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
     endif()
     add_custom_target(osprey_kernels DEPENDS ${objects})
     set(OSPREY_CUDA_OBJECTS ${objects} PARENT_SCOPE)

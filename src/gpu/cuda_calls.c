@@ -1,6 +1,7 @@
 // The real table of calls: the CUDA runtime, linked statically. The only C file that sees CUDA's
 // headers; compiled where a toolkit is found (gpu_none.c elsewhere). Owns nothing.
 // Thread rule: any thread.
+#include <cuda.h>
 #include <cuda_runtime_api.h>
 #include <stdio.h>
 #include <string.h>
@@ -114,6 +115,61 @@ static int pointer_place(void *user, const void *ptr, int *place, int *device)
                                                                                : OSP_PLACE_HOST;
     *device = a.device;
     return 0;
+}
+
+typedef CUresult encode_tiled_fn(CUtensorMap *, CUtensorMapDataType, cuuint32_t, void *,
+                                 const cuuint64_t *, const cuuint64_t *, const cuuint32_t *,
+                                 const cuuint32_t *, CUtensorMapInterleave, CUtensorMapSwizzle,
+                                 CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
+
+// Of the driver, through the runtime, which loads it: the library links to none. Since driver 12.0.
+static int find_encode_tiled(encode_tiled_fn **out)
+{
+    enum cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
+    void *at = NULL;
+#if CUDART_VERSION >= 12050
+    const cudaError_t error = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &at, 12000,
+                                                               cudaEnableDefault, &found);
+#else
+    const cudaError_t error = cudaGetDriverEntryPoint("cuTensorMapEncodeTiled", &at,
+                                                      cudaEnableDefault, &found);
+#endif
+    if (error)
+        return (int)error;
+    memcpy(out, &at, sizeof at);
+    return at && found == cudaDriverEntryPointSuccess ? 0 : OSP_CUDA_NOT_SUPPORTED;
+}
+
+// How much memory brings to the L2 at once: the most that is all of the array. Beside the pixels of a
+// slice lie other channels, which cost as much and may be wanted by nobody.
+static CUtensorMapL2promotion promotion(const osp_gpu_tiles *tiles)
+{
+    const uint64_t row = tiles->extent[0] * sizeof(uint16_t);
+    if (row == tiles->stride[1])
+        return CU_TENSOR_MAP_L2_PROMOTION_L2_256B;
+    const uint64_t grain = (uintptr_t)tiles->data | row | tiles->stride[1];
+    return grain % 256 == 0   ? CU_TENSOR_MAP_L2_PROMOTION_L2_256B
+           : grain % 128 == 0 ? CU_TENSOR_MAP_L2_PROMOTION_L2_128B
+           : grain % 64 == 0  ? CU_TENSOR_MAP_L2_PROMOTION_L2_64B
+                              : CU_TENSOR_MAP_L2_PROMOTION_NONE;
+}
+
+static int tensor_map(void *user, const osp_gpu_tiles *tiles, osp_gpu_tensor_map *out)
+{
+    (void)user;
+    encode_tiled_fn *encode = NULL;
+    const int error = find_encode_tiled(&encode);
+    if (error)
+        return error;
+    CUtensorMap map;
+    _Static_assert(sizeof map == sizeof *out, "the driver's description");
+    const CUresult result = encode(
+        &map, CU_TENSOR_MAP_DATA_TYPE_FLOAT16, (cuuint32_t)tiles->rank, (void *)tiles->data,
+        tiles->extent, tiles->stride + 1, tiles->box, tiles->step, CU_TENSOR_MAP_INTERLEAVE_NONE,
+        CU_TENSOR_MAP_SWIZZLE_128B, promotion(tiles), CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    if (!result)
+        memcpy(out, &map, sizeof *out);
+    return (int)result;  // the numbers are the runtime's as well
 }
 
 static int stream_open(void *user, void **out)
@@ -296,6 +352,7 @@ const osp_gpu_calls *osp_gpu_calls_real(void)
         .host_alloc = host_alloc,
         .host_free = host_free,
         .pointer_place = pointer_place,
+        .tensor_map = tensor_map,
         .stream_open = stream_open,
         .stream_close = stream_close,
         .stream_query = stream_query,

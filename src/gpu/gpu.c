@@ -167,6 +167,25 @@ osp_status osp_gpu_place(osp_gpu *gpu, const void *ptr, osp_place *place, int32_
     return OSP_OK;
 }
 
+osp_status osp_gpu_tensor_map_make(osp_gpu *gpu, const osp_gpu_tiles *tiles,
+                                   osp_gpu_tensor_map *out, osp_error *err)
+{
+    OSP_TRY(osp_gpu_alive(gpu, err));
+    *out = (osp_gpu_tensor_map){0};
+    if (gpu->info.cc_major < 9)
+        OSP_FAIL(err, OSP_ERROR_UNSUPPORTED,
+                 "GPU %d (%s) has no bulk copies: they need compute capability 9.0",
+                 gpu->info.index, gpu->info.name);
+    const int error = gpu->calls->tensor_map(gpu->calls->user, tiles, out);
+    if (error == OSP_CUDA_NOT_SUPPORTED) {
+        gpu->calls->last_error(gpu->calls->user);
+        OSP_FAIL(err, OSP_ERROR_UNSUPPORTED,
+                 "GPU %d (%s): its driver does not describe tiles: update it", gpu->info.index,
+                 gpu->info.name);
+    }
+    return osp_gpu_answer(gpu, error, "describing tiles", err);
+}
+
 // ---- Waiting ------------------------------------------------------------------------------------
 
 typedef int query_fn(void *user, void *handle);

@@ -86,6 +86,28 @@ void osp_gpu_host_free(osp_gpu *gpu, void *ptr);
 osp_status osp_gpu_place(osp_gpu *gpu, const void *ptr, osp_place *place, int32_t *device,
                          osp_error *err);
 
+// ---- Tiles (scope) ------------------------------------------------------------------------------
+
+enum { OSP_GPU_TILE_RANK_MAX = 5 };
+
+// An array of FP16 and the tiles that kernels load from it, innermost dimension first. A tile is what
+// its box walks over from any corner, every step[i]-th element: ceil(box[i] / step[i]) along i. Elements
+// outside the array are zeros in it.
+typedef struct osp_gpu_tiles {
+    const void *data;                        // device memory, a multiple of 16 bytes
+    int32_t rank;                            // 2 to 5
+    uint64_t extent[OSP_GPU_TILE_RANK_MAX];  // 1 to 2^32
+    uint64_t stride[OSP_GPU_TILE_RANK_MAX];  // bytes, multiples of 16 below 2^40; [0]: not read, 2
+    uint32_t box[OSP_GPU_TILE_RANK_MAX];     // [0]: 64, the 128 bytes of the swizzle; else 1 to 256
+    uint32_t step[OSP_GPU_TILE_RANK_MAX];    // 1 to 8; [0]: 1
+} osp_gpu_tiles;
+
+// Describes the array for the copy engine, with the 128-byte swizzle of tma.cuh; the array need not be
+// filled yet. Work of the host alone. UNSUPPORTED: a device before compute capability 9.0, or a driver
+// that has no such call.
+osp_status osp_gpu_tensor_map_make(osp_gpu *gpu, const osp_gpu_tiles *tiles,
+                                   osp_gpu_tensor_map *out, osp_error *err);
+
 // ---- Streams (scope) ----------------------------------------------------------------------------
 
 // Does not synchronise with the legacy default stream.

@@ -56,6 +56,7 @@ typedef struct osp_gpu_calls {
     int (*host_alloc)(void *user, void **out, size_t bytes);  // portable
     int (*host_free)(void *user, void *ptr);
     int (*pointer_place)(void *user, const void *ptr, int *place, int *device);  // an osp_place
+    int (*tensor_map)(void *user, const osp_gpu_tiles *tiles, osp_gpu_tensor_map *out);
     // Streams.
     int (*stream_open)(void *user, void **out);  // non-blocking
     int (*stream_close)(void *user, void *stream);

@@ -2,6 +2,7 @@
 #ifndef OSP_GPU_GPU_TYPES_H
 #define OSP_GPU_GPU_TYPES_H
 
+#include <stdalign.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -12,6 +13,12 @@ typedef struct osp_gpu_kernel {
     const void *function;
     bool waits;  // keeps the rule of gpu_grid.cuh: its launches may overlap what precedes them
 } osp_gpu_kernel;
+
+// An array of FP16 in device memory as the bulk copy engine knows it: osp_gpu_tensor_map_make. Goes by
+// value among a kernel's arguments, which are __grid_constant__ then; backends/cuda/tma.cuh loads by it.
+typedef struct osp_gpu_tensor_map {
+    alignas(64) uint64_t words[16];  // the driver's own
+} osp_gpu_tensor_map;
 
 // Where a source image lies in the network's input: the numbers of vision's osp_letterbox.
 typedef struct osp_gpu_fit {

@@ -37,6 +37,8 @@ PASS(host_alloc, false, (void *user, void **out, size_t bytes), out, bytes)
 PASS(host_free, false, (void *user, void *ptr), ptr)
 PASS(pointer_place, false, (void *user, const void *ptr, int *place, int *device), ptr, place,
      device)
+PASS(tensor_map, false, (void *user, const osp_gpu_tiles *tiles, osp_gpu_tensor_map *out), tiles,
+     out)
 PASS(stream_open, false, (void *user, void **out), out)
 PASS(stream_close, false, (void *user, void *stream), stream)
 PASS(stream_query, false, (void *user, void *stream), stream)
@@ -106,6 +108,7 @@ void failing_calls_init(failing_calls *failing, const osp_gpu_calls *inner)
         .host_alloc = pass_host_alloc,
         .host_free = pass_host_free,
         .pointer_place = pass_pointer_place,
+        .tensor_map = pass_tensor_map,
         .stream_open = pass_stream_open,
         .stream_close = pass_stream_close,
         .stream_query = pass_stream_query,

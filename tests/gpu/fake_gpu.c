@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fake_tiles.h"
+
 enum { FILLED_MOST = 64 << 20 };  // of a block, when it is handed out
 
 static _Thread_local int current;
@@ -161,6 +163,38 @@ static int pointer_place(void *user, const void *ptr, int *place, int *device)
     return 0;
 }
 
+// What cuTensorMapEncodeTiled asks of 2-byte elements under the 128-byte swizzle; and that rows of a tile
+// are those 128 bytes, as tma.cuh has it.
+static bool tiles_good(const osp_gpu_tiles *t)
+{
+    bool good = t->data && (uintptr_t)t->data % 16 == 0 && t->rank >= 2 &&
+                t->rank <= FAKE_TILES_RANK_MAX && t->box[0] == 64 && t->step[0] == 1;
+    for (int i = 0; good && i < t->rank; i++)
+        good = t->extent[i] >= 1 && t->extent[i] <= UINT64_C(1) << 32 && t->box[i] >= 1 &&
+               t->box[i] <= 256 && t->step[i] >= 1 && t->step[i] <= 8 &&
+               (i == 0 || (t->stride[i] % 16 == 0 && t->stride[i] < UINT64_C(1) << 40));
+    return good;
+}
+
+static int tensor_map(void *user, const osp_gpu_tiles *tiles, osp_gpu_tensor_map *out)
+{
+    FAKE;
+    _Static_assert(sizeof(fake_tiles) <= sizeof *out, "the description has room");
+    if (fake->refuse_tiles)
+        return OSP_CUDA_NOT_SUPPORTED;
+    if ((uintptr_t)out % 64 || !tiles_good(tiles))
+        return INVALID_VALUE;
+    fake_tiles t = {.magic = FAKE_TILES_MAGIC, .data = tiles->data, .rank = (uint8_t)tiles->rank};
+    for (int i = 0; i < tiles->rank; i++) {
+        t.stride[i] = tiles->stride[i];
+        t.last[i] = (uint32_t)(tiles->extent[i] - 1);
+        t.box[i] = (uint16_t)tiles->box[i];
+        t.step[i] = (uint8_t)tiles->step[i];
+    }
+    memcpy(out, &t, sizeof t);
+    return 0;
+}
+
 // An address in one of our blocks must lie in it with all its bytes.
 bool fake_fits(fake_gpu *fake, const void *ptr, size_t bytes)
 {
@@ -230,6 +264,7 @@ void fake_gpu_init(fake_gpu *fake)
         .host_alloc = host_alloc,
         .host_free = host_free,
         .pointer_place = pointer_place,
+        .tensor_map = tensor_map,
         .last_error = last_error,
         .error_text = error_text,
     };

@@ -33,6 +33,7 @@ typedef struct fake_gpu {
     // To be set at any time.
     bool busy;  // queries say "not ready"
     bool refuse_capture;
+    bool refuse_tiles;    // the driver has no such call
     bool refuse_overlap;  // launches that overlap; one in a capture spoils it
     enum { FAKE_AS_RECORDED, FAKE_SIDES_FIRST, FAKE_SIDES_LAST } order;  // of a graph's streams
     size_t memory_bytes;  // of each device; alloc beyond it is refused

@@ -100,6 +100,7 @@ static int run(kernel_test *t, const arguments *a)
         section(t, "boxes", kernel_cases_boxes);
         section(t, "maps", kernel_cases_maps);
         section(t, "graphs", kernel_cases_graph);
+        section(t, "bulk copies", kernel_cases_tma);
         if (!a->kernels) {
             section(t, "memory", no_growth);
             section(t, "faults", faults);

@@ -29,7 +29,7 @@ const char *host_stack;
 namespace {
 
 constexpr size_t STACK_BYTES = HOST_STACK_BYTES, ARGS_MAX = 4096;
-constexpr unsigned WARP = 32, GROUP = 128, THREADS_MAX = 1024;
+constexpr unsigned WARP = 32, GROUP = 128, THREADS_MAX = 1024, BARRIERS = 16;
 
 // All that must arrive before any goes on; those that have returned no longer count. The last one
 // does the work that all have come for.
@@ -55,6 +55,7 @@ struct Fiber {
     jmp_buf at = {};
     bool started = false, done = false, gave_way = false;
     const Meeting *waits = nullptr;
+    const HostWait *barrier = nullptr;  // in shared memory
     unsigned generation = 0, index = 0;
     unsigned grid_waits = 0;
     HostCopies copies;
@@ -66,7 +67,7 @@ typedef void caller(const void *function, const void *args);
 struct Machine {
     std::vector<std::unique_ptr<Fiber>> fibers;
     std::vector<Meeting> warps, groups;
-    Meeting block;
+    Meeting block, first[BARRIERS];
     ucontext_t start = {};
     jmp_buf scheduler;
     Fiber *current = nullptr;
@@ -74,6 +75,7 @@ struct Machine {
     const void *args = nullptr;
     caller *call = nullptr;
     unsigned launches = 0, left = 0;  // left: threads of the block that have not returned
+    bool moved = false;               // a thread got somewhere
     uint64_t meetings = 0;            // threads that came to one, of the launch
 };
 
@@ -120,13 +122,19 @@ void fiber_main()
     }
 }
 
-void resume(Fiber &f)
+// The fiber's thread is the one that runs.
+void be(Fiber &f)
 {
     machine.current = &f;
     const unsigned row = f.index / host_block_dim.x;
     host_thread_idx = {f.index % host_block_dim.x, row % host_block_dim.y, row / host_block_dim.y};
     host_lane = f.index % WARP;
     host_stack = f.stack.get();
+}
+
+void resume(Fiber &f)
+{
+    be(f);
     if (_setjmp(machine.scheduler))
         return;
     if (f.started)
@@ -159,21 +167,36 @@ Fiber &fiber(unsigned index)
 }
 
 // Each lane of a warp once, as far as it gets. false: none got anywhere.
-bool run_warp(unsigned warp, unsigned threads, bool backwards, bool *moved)
+bool run_warp(unsigned warp, unsigned threads, bool backwards)
 {
     bool ran = false;
     const unsigned first = warp * WARP, count = threads - first < WARP ? threads - first : WARP;
     for (unsigned i = 0; i < count; i++) {
         Fiber &f = *machine.fibers[first + (backwards ? count - 1 - i : i)];
-        if (f.done || f.gave_way || (f.waits && f.waits->generation == f.generation))
+        if (f.done || f.gave_way || (f.waits && f.waits->generation == f.generation) ||
+            (f.barrier && !host_wait_over(*f.barrier)))
             continue;
         f.waits = nullptr;
         resume(f);
         machine.left -= f.done;
-        *moved |= !f.gave_way;
+        machine.moved |= !f.gave_way;
         ran = true;
     }
     return ran;
+}
+
+// None can go on. Of threads beside one another that wait for the same, the first is told.
+[[noreturn]] void tell_stuck(unsigned threads)
+{
+    const HostWait *last = nullptr;
+    for (unsigned i = 0; i < threads; i++) {
+        Fiber &f = *machine.fibers[i];
+        const HostWait *const wait = f.done ? nullptr : f.barrier;
+        if (wait && (!last || wait->bar != last->bar || wait->line != last->line))
+            host_wait_tell(*wait, i);
+        last = wait;
+    }
+    host_die("its threads wait at different places, for one another");
 }
 
 void run_block(unsigned threads, bool backwards)
@@ -181,27 +204,29 @@ void run_block(unsigned threads, bool backwards)
     machine.warps.assign((threads + WARP - 1) / WARP, Meeting());
     machine.groups.assign((threads + GROUP - 1) / GROUP, Meeting());
     machine.block = Meeting();
+    for (Meeting &m : machine.first)
+        m = Meeting();
     machine.block.alive = machine.left = threads;
     for (unsigned i = 0; i < threads; i++) {
         Fiber &f = fiber(i);
         f.done = f.gave_way = false;
         f.waits = nullptr;
+        f.barrier = nullptr;
         f.grid_waits = 0;
         f.copies.pending.clear();
         f.copies.ends.clear();
-        f.copies.unseen = false;
         machine.warps[i / WARP].alive++;
         machine.groups[i / GROUP].alive++;
     }
     const unsigned warps = (threads + WARP - 1) / WARP;
-    for (bool moved = true; machine.left;) {
-        if (!moved)
-            host_die("its threads wait at different places, for one another");
-        moved = false;
+    for (machine.moved = true; machine.left;) {
+        if (!machine.moved)
+            tell_stuck(threads);
+        machine.moved = false;
         for (unsigned i = 0; i < threads; i++)
             machine.fibers[i]->gave_way = false;
         for (unsigned i = 0; i < warps; i++)
-            while (run_warp(backwards ? warps - 1 - i : i, threads, backwards, &moved))
+            while (run_warp(backwards ? warps - 1 - i : i, threads, backwards))
                 ;
     }
 }
@@ -289,11 +314,38 @@ void host_block_together(host_work *work)
     wait_at(machine.block);
 }
 
+void host_first_together(unsigned id, unsigned count, host_work *work)
+{
+    Meeting &meeting = machine.first[id];
+    if (meeting.arrived && meeting.alive != count)
+        host_die("barrier %u is of %u threads for some and of %u for others", id, meeting.alive,
+                 count);
+    meeting.alive = count;
+    meeting.work = work;
+    wait_at(meeting);
+}
+
 void host_give_way()
 {
     machine.current->gave_way = true;
     if (!_setjmp(machine.current->at))
         _longjmp(machine.scheduler, 1);
+}
+
+void host_make_way()
+{
+    machine.moved = true;
+    host_give_way();
+}
+
+void host_wait(const HostWait &wait)
+{
+    Fiber &f = *machine.current;
+    machine.meetings++;
+    f.barrier = &wait;
+    if (!host_wait_over(wait) && !_setjmp(f.at))
+        _longjmp(machine.scheduler, 1);
+    machine.current->barrier = nullptr;
 }
 
 static void together(Meeting &meeting, unsigned place, host_work *work, void *mine)
@@ -377,8 +429,9 @@ double host_cuda_run(const osp_gpu_kernel *kernel, const void *args, size_t args
                           (unsigned)(block / all.x / all.y)};
         host_shared_block();
         host_checks_block((unsigned)block);
-        host_races_block();
+        host_races_block(threads);
         run_block(threads, turn % 2);
+        host_tma_block_end();
         host_shared_block_end();
     }
     host_shared_launch_end();

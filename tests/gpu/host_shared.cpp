@@ -196,7 +196,6 @@ void host_copy_wait(unsigned left)
     if (all.ends.size() <= left)
         return;
     const size_t groups = all.ends.size() - left, done = all.ends[groups - 1];
-    all.unseen |= done > 0;
     for (size_t i = 0; i < done; i++) {
         const HostCopy &c = all.pending[i];
         host_race(c.to, c.bytes, host_thread(), true);

@@ -51,6 +51,11 @@ Thread &self()
     return t;
 }
 
+unsigned first_of_group()
+{
+    return host_thread() / LANES * LANES;
+}
+
 // Rows of 16 halves, 128-byte swizzle: bits 4 to 6 of an address are turned by its bits 7 to 9.
 void read_operand(uint64_t descriptor, int rows, bool first, uint16_t *out)
 {
@@ -64,8 +69,7 @@ void read_operand(uint64_t descriptor, int rows, bool first, uint16_t *out)
             uint32_t at = start + (uint32_t)(r / 8) * step + (uint32_t)(r % 8) * 128 + half * 2;
             at ^= (at >> 7 & 7) << 4;
             const void *const from = host_shared_at(at, 16, 16);
-            if (first)
-                host_race(from, 16, host_thread(), false);
+            host_race_products(from, 16, first_of_group(), !first);
             memcpy(out + r * K + half, from, 16);
         }
 }
@@ -81,7 +85,6 @@ std::vector<uint16_t> read_operands(const Done &d, bool first)
 
 struct Product {
     Thread *thread;
-    bool unseen;
     float *sums;
     int n;
     uint64_t a, b;
@@ -96,8 +99,6 @@ void multiply_all(void *const *lanes)
             host_die("thread %d of the group has returned", i);
         if (p->n != first->n || p->a != first->a || p->b != first->b)
             host_die("threads of a group multiply different operands");
-        if (p->unseen)
-            host_die("copies were waited for and not made visible to products");
         if (!p->thread->begun)
             host_die("products without a beginning");
     }
@@ -149,6 +150,7 @@ void finish_all(void *const *lanes)
             if (read_operands(d, false) != d.operands)
                 host_die("operands of a product were written before it was waited for");
         }
+        host_known_share(first_of_group(), LANES);
         for (int i = 0; i < LANES; i++) {
             Thread &t = *((const Waiting *)lanes[i])->thread;
             t.groups.pop_front();
@@ -164,7 +166,7 @@ void finish_all(void *const *lanes)
 
 void host_wgmma_see_shared()
 {
-    host_copies().unseen = false;
+    host_race_fence(host_thread());
 }
 
 void host_wgmma_begin()
@@ -174,7 +176,7 @@ void host_wgmma_begin()
 
 void host_wgmma(float *sums, int n, uint64_t a, uint64_t b)
 {
-    Product mine = {&self(), host_copies().unseen, sums, n, a, b};
+    Product mine = {&self(), sums, n, a, b};
     host_group_together(multiply_all, &mine);
 }
 

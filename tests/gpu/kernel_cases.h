@@ -19,6 +19,11 @@ void kernel_cases_boxes(kernel_test *t);
 void kernel_cases_maps(kernel_test *t);
 void kernel_cases_graph(kernel_test *t);  // both kernels in a captured graph, replayed on new data
 
+void kernel_cases_tma(kernel_test *t);  // bulk copies
+// One of osp_test_tma_copy, of osp_test_tma_product (tma_kernels.h), the result checked.
+void kernel_tma_copy(kernel_test *t, const osp_gpu_kernel *kernel);
+void kernel_tma_product(kernel_test *t, const osp_gpu_kernel *kernel);
+
 // Both kernels on a context of their own over `inner`, with every call of theirs failed in turn.
 void kernel_cases_faults(kernel_test *t, const struct osp_gpu_calls *inner);
 

@@ -287,6 +287,31 @@ static void test_refusals_of_fused(void **state)
     assert_non_null(osp_cuda_pools.refuse(&p));
 }
 
+// What the copy engine does not bring, and what would be waste.
+static void test_refusals_of_copy_engine(void **state)
+{
+    fixture *f = *state;
+    const char *const wrong[] = {
+        "conv n1 ic24 ih9 iw9 oc64 kh3 ph1 f16 nhwc",     // less than half a chunk
+        "conv n1 ic64 ih9 iw9 oc64 kh3 ph1 g2 f16 nhwc",  // groups
+        "conv n1 ic64 ih9 iw9 oc24 kh3 ph1 f16 nhwc",     // fewer channels out than half a tile
+        "conv n1 ic64 ih9 iw9 oc64 kh3 ph1 f32 nhwc",
+        "conv n1 ic64 ih9 iw9 oc64 kh3 ph1 f16 nhwc ss68",     // 8 bytes
+        "conv n1 ic64 ih9 iw9 oc64 kh3 ph2 dh2 dw2 f16 nhwc",  // dilated
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        osp_problem p = problem(f, wrong[i]);
+        assert_non_null(osp_cuda_conv_tma[0].refuse(&p));
+        assert_non_null(osp_cuda_conv_tma_halo[0].refuse(&p));
+    }
+    osp_problem p = problem(f, "conv n1 ic64 ih30 iw30 oc64 kh3 sh9 f16 nhwc");
+    assert_non_null(osp_cuda_conv_tma[0].refuse(&p));  // further than the engine steps
+    assert_non_null(osp_cuda_conv_tma_halo[0].refuse(&p));
+    const osp_device_info hopper = {.cc_major = 9}, ada = {.cc_major = 8, .cc_minor = 9};
+    assert_null(osp_cuda_conv_tma[0].refuse_device(&hopper));
+    assert_non_null(osp_cuda_conv_tma[0].refuse_device(&ada));
+}
+
 static void test_topk_workspace(void **state)
 {
     fixture *f = *state;
@@ -354,6 +379,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_moves, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refusals, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refusals_of_fused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_refusals_of_copy_engine, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_topk_workspace, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_overlap, set_up, tear_down),
     };

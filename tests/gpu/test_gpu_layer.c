@@ -422,6 +422,14 @@ static osp_status work(osp_gpu *gpu, unsigned char *answer, osp_error *err)
     DO(osp_gpu_alloc(gpu, &device, 64, err));
     DO(osp_gpu_host_alloc(gpu, (void **)&pinned, 64, err));
     DO(osp_gpu_place(gpu, pinned, &place, &index, err));
+    const osp_gpu_tiles tiles = {.data = device,
+                                 .rank = 2,
+                                 .extent = {8, 4},
+                                 .stride = {2, 16},
+                                 .box = {64, 4},
+                                 .step = {1, 1}};
+    osp_gpu_tensor_map map;
+    DO(osp_gpu_tensor_map_make(gpu, &tiles, &map, err));
     if (!s)
         memset(pinned, 9, 64);
     DO(osp_gpu_event_record(gpu, start, a, err));

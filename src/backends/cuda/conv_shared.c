@@ -46,16 +46,30 @@ const char *osp_conv_refuse_channels_last(const osp_problem *p, osp_conv_problem
     return NULL;
 }
 
-osp_status osp_conv_make(const osp_problem *p, osp_context *ctx, osp_conv **out,
-                         osp_conv_problem *c, osp_error *err)
+const char *osp_conv_refuse_warpgroups(const osp_problem *p, const osp_gpu_kernel *kernel,
+                                       int64_t bn, osp_conv_problem *c)
 {
-    osp_conv_problem_of(p, c);
-    osp_conv *s = osp_mem_calloc(&ctx->mem, 1, sizeof *s);
-    if (!s)
-        OSP_FAIL_MEMORY(err);
+    const char *why = osp_conv_refuse_channels_last(p, c);
+    if (why)
+        return why;
+    if (!kernel->function)
+        return "this build has no code for sm_90a";
+    if (c->attrs->group != 1)
+        return "grouped";
+    return bn >= 2 * c->dst->shape.dims[1] ? "a tile for more channels" : NULL;
+}
+
+// Only Hopper has these instructions; code for sm_90a runs on nothing else.
+const char *osp_conv_refuse_device_wgmma(const osp_device_info *device)
+{
+    return device->cc_major == 9 && device->cc_minor == 0 ? NULL : "not of compute capability 9.0";
+}
+
+void osp_conv_args_of(const osp_conv_problem *c, osp_conv_args *out)
+{
     const osp_window *h = c->attrs->window, *w = c->attrs->window + 1;
     const osp_shape *src = &c->src->shape, *dst = &c->dst->shape;
-    s->args = (osp_conv_args){
+    *out = (osp_conv_args){
         .n = (int32_t)src->dims[0],
         .ic = (int32_t)src->dims[1],
         .ih = (int32_t)src->dims[2],
@@ -78,18 +92,32 @@ osp_status osp_conv_make(const osp_problem *p, osp_context *ctx, osp_conv **out,
         .beta = c->beta,
         .add_first = c->add_first,
     };
+}
+
+osp_status osp_conv_make(const osp_problem *p, osp_context *ctx, osp_conv **out,
+                         osp_conv_problem *c, osp_error *err)
+{
+    osp_conv_problem_of(p, c);
+    osp_conv *s = osp_mem_calloc(&ctx->mem, 1, sizeof *s);
+    if (!s)
+        OSP_FAIL_MEMORY(err);
+    osp_conv_args_of(c, &s->args);
     *out = s;
     return OSP_OK;
 }
 
-// Persistent blocks: as many as run at once, with equally many tiles each, about.
+uint32_t osp_conv_even_blocks(int64_t tiles, int64_t most)
+{
+    const int64_t rounds = (tiles + most - 1) / most;
+    return (uint32_t)((tiles + rounds - 1) / rounds);
+}
+
+// Persistent blocks: as many as run at once.
 static uint32_t persistent_blocks(const osp_conv *s, const osp_gpu *gpu)
 {
     const int64_t sms = osp_gpu_info(gpu)->multiprocessors;
     const int64_t each = osp_i64_max(1, OSP_CUDA_SHARED_BYTES / s->shape.shared_bytes);
-    const int64_t most = osp_i64_max(1, sms * each / s->shape.grid[1]);
-    const int64_t rounds = (s->tiles + most - 1) / most;
-    return (uint32_t)((s->tiles + rounds - 1) / rounds);
+    return osp_conv_even_blocks(s->tiles, osp_i64_max(1, sms * each / s->shape.grid[1]));
 }
 
 osp_status osp_conv_launch_kernel(const osp_problem *p, const osp_conv *s,

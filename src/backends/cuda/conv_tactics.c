@@ -91,24 +91,10 @@ static osp_status prepare_mma(const osp_problem *p, osp_context *ctx, const osp_
     return OSP_OK;
 }
 
-// What both families of wgmma refuse.
-static const char *refuse_warpgroups(const osp_problem *p, const osp_gpu_kernel *kernel, int64_t bn,
-                                     osp_conv_problem *c)
-{
-    const char *why = osp_conv_refuse_channels_last(p, c);
-    if (why)
-        return why;
-    if (!kernel->function)
-        return "this build has no code for sm_90a";
-    if (c->attrs->group != 1)
-        return "grouped";
-    return bn >= 2 * c->dst->shape.dims[1] ? "a tile for more channels" : NULL;
-}
-
 static const char *refuse_wgmma(const osp_problem *p, const osp_conv_wgmma *k)
 {
     osp_conv_problem c;
-    const char *why = refuse_warpgroups(p, &k->kernel, k->bn, &c);
+    const char *why = osp_conv_refuse_warpgroups(p, &k->kernel, k->bn, &c);
     if (why)
         return why;
     const int64_t taps = c.attrs->window[0].size * c.attrs->window[1].size;
@@ -121,7 +107,7 @@ static const char *refuse_wgmma(const osp_problem *p, const osp_conv_wgmma *k)
 static const char *refuse_halo(const osp_problem *p, const osp_conv_halo *k)
 {
     osp_conv_problem c;
-    const char *why = refuse_warpgroups(p, &k->kernel, k->bn, &c);
+    const char *why = osp_conv_refuse_warpgroups(p, &k->kernel, k->bn, &c);
     if (why)
         return why;
     const osp_window *h = c.attrs->window, *w = c.attrs->window + 1;
@@ -129,12 +115,6 @@ static const char *refuse_halo(const osp_problem *p, const osp_conv_halo *k)
         return "not 3x3 of stride 1";
     return c.src->shape.dims[1] < OSP_CONV_WGMMA_BK / 2 ? "less than half a tile of channels"
                                                         : NULL;
-}
-
-// Only Hopper has these instructions; code for sm_90a runs on nothing else.
-static const char *refuse_device_wgmma(const osp_device_info *device)
-{
-    return device->cc_major == 9 && device->cc_minor == 0 ? NULL : "not of compute capability 9.0";
 }
 
 static osp_status prepare_warpgroups(const osp_problem *p, osp_context *ctx,
@@ -225,17 +205,6 @@ static osp_status prepare_direct(const osp_problem *p, osp_context *ctx, const o
     return OSP_OK;
 }
 
-#define WRAP(KIND, CONFIG)                                                                         \
-    static const char *refuse_##CONFIG(const osp_problem *p)                                       \
-    {                                                                                              \
-        return refuse_##KIND(p, &CONFIG);                                                          \
-    }                                                                                              \
-    static osp_status prepare_##CONFIG(const osp_problem *p, osp_context *ctx, int32_t threads,    \
-                                       void **state, osp_tactic_sizes *sizes, osp_error *err)      \
-    {                                                                                              \
-        (void)threads;                                                                             \
-        return prepare_##KIND(p, ctx, &CONFIG, state, sizes, err);                                 \
-    }
 #define TACTIC(NAME, CONFIG, ...)                                                                  \
     {                                                                                              \
         .name = NAME, .pack_version = PACK_VERSION, .refuse = refuse_##CONFIG,                     \
@@ -243,25 +212,16 @@ static osp_status prepare_direct(const osp_problem *p, osp_context *ctx, const o
         .release = osp_cuda_release, __VA_ARGS__                                                   \
     }
 
-// Two steps, so that CONFIG is the name and no longer the macro.
-#define WRAP_MMA_(CONFIG) WRAP(mma, CONFIG)
-#define WRAP_DIRECT_(CONFIG) WRAP(direct, CONFIG)
-#define WRAP_WGMMA_(CONFIG) WRAP(wgmma, CONFIG)
-#define WRAP_HALO_(CONFIG) WRAP(halo, CONFIG)
-#define WRAP_MMA(CONFIG) WRAP_MMA_(CONFIG)
-#define WRAP_DIRECT(CONFIG) WRAP_DIRECT_(CONFIG)
-#define WRAP_WGMMA(CONFIG) WRAP_WGMMA_(CONFIG)
-#define WRAP_HALO(CONFIG) WRAP_HALO_(CONFIG)
-#define X(...) WRAP_MMA(OSP_CONV_MMA_NAME(__VA_ARGS__))
+#define X(...) OSP_CONV_WRAP(mma, OSP_CONV_MMA_NAME(__VA_ARGS__))
 OSP_CONV_MMA_ROWS(X)
 #undef X
-#define X(...) WRAP_DIRECT(OSP_CONV_DIRECT_NAME(__VA_ARGS__))
+#define X(...) OSP_CONV_WRAP(direct, OSP_CONV_DIRECT_NAME(__VA_ARGS__))
 OSP_CONV_DIRECT_ROWS(X)
 #undef X
-#define X(...) WRAP_WGMMA(OSP_CONV_WGMMA_NAME(__VA_ARGS__))
+#define X(...) OSP_CONV_WRAP(wgmma, OSP_CONV_WGMMA_NAME(__VA_ARGS__))
 OSP_CONV_WGMMA_ROWS(X)
 #undef X
-#define X(...) WRAP_HALO(OSP_CONV_HALO_NAME(__VA_ARGS__))
+#define X(...) OSP_CONV_WRAP(halo, OSP_CONV_HALO_NAME(__VA_ARGS__))
 OSP_CONV_HALO_ROWS(X)
 #undef X
 
@@ -283,14 +243,14 @@ const osp_tactic osp_cuda_conv_direct[] = {
 const osp_tactic osp_cuda_conv_wgmma[] = {
 #define X(BM, BN, S, BLOCKS)                                                                       \
     TACTIC_("wgmma " #BM "x" #BN " s" #S, OSP_CONV_WGMMA_NAME(BM, BN, S, BLOCKS),                  \
-            .refuse_device = refuse_device_wgmma),
+            .refuse_device = osp_conv_refuse_device_wgmma),
     OSP_CONV_WGMMA_ROWS(X)
 #undef X
 };
 const osp_tactic osp_cuda_conv_halo[] = {
 #define X(TH, BN, S, BLOCKS)                                                                       \
     TACTIC_("wgmma halo " #TH "x8x" #BN " s" #S, OSP_CONV_HALO_NAME(TH, BN, S, BLOCKS),            \
-            .refuse_device = refuse_device_wgmma),
+            .refuse_device = osp_conv_refuse_device_wgmma),
     OSP_CONV_HALO_ROWS(X)
 #undef X
 };

@@ -9,14 +9,23 @@ constexpr int BK = OSP_CONV_WGMMA_BK, CHUNKS = BK / 8;  // a tile's halves and c
 
 // The end of a block's sums. The residual comes, and the results go, through a tile in shared memory, so
 // that accesses to global memory are 16 bytes and whole rows. What depends on the problem is decided
-// once for all sums, since they are too many to decide for each.
-template <int BM, int BN, int THREADS, int MT, typename Place> struct Ending {
+// once for all sums, since they are too many to decide for each. WHOLE: the THREADS are all of the block;
+// else they are its first ones.
+template <int BM, int BN, int THREADS, int MT, typename Place, bool WHOLE = true> struct Ending {
     static constexpr int PITCH = BN + 8, ROW_CHUNKS = BN / 8;
     const osp_conv_args &p;
     float (&sums)[MT][BN / 2];
     unsigned char *const shared;
     const Place place;  // the pixel of a row; -1: none
     const int first_oc;
+
+    static __device__ __forceinline__ void meet()
+    {
+        if (WHOLE)
+            __syncthreads();
+        else
+            meet_first<1, THREADS>();
+    }
 
     // Calls each(m, i, at): sums[m][i] and its right neighbour belong to the pair at `at`.
     template <typename F> __device__ __forceinline__ void pairs(F each)
@@ -50,7 +59,7 @@ template <int BM, int BN, int THREADS, int MT, typename Place> struct Ending {
         });
         commit_copies();
         wait_copies<0>();
-        __syncthreads();
+        meet();
     }
 
     __device__ __forceinline__ void add_bias()
@@ -103,7 +112,7 @@ template <int BM, int BN, int THREADS, int MT, typename Place> struct Ending {
         pairs([&](int m, int i, __half2 *at) {
             *at = __floats2half2_rn(sums[m][i], sums[m][i + 1]);
         });
-        __syncthreads();
+        meet();
         __half *const dst = static_cast<__half *>(p.dst);
         chunks([&](const unsigned char *at, int64_t pixel, int oc) {
             *reinterpret_cast<uint4 *>(dst + pixel * p.dst_pitch + oc) =

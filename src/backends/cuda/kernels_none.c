@@ -1,6 +1,7 @@
 // In place of the kernels where there is no CUDA toolkit to build with: names without code, which
 // tests can play in host memory. Thread rule: no state.
 #include "backends/cuda/conv_kernels.h"
+#include "backends/cuda/conv_tma.h"
 #include "backends/cuda/kernels.h"
 #include "backends/cuda/pixel_kernels.h"
 
@@ -97,6 +98,23 @@ OSP_CONV_WGMMA_ROWS(X)
     const osp_conv_halo OSP_CONV_HALO_NAME(TH, BN, S, BLOCKS) = {                                  \
         "wgmma halo", TH, BN, TH == 8 ? 128 : 256, 1, {"conv_wgmma_halo", 0}};
 OSP_CONV_HALO_ROWS(X)
+#undef X
+#define X(BM, BN, S, BLOCKS, MODE)                                                                 \
+    const osp_conv_tma OSP_CONV_TMA_NAME(BM, BN, S, BLOCKS, MODE) = {                              \
+        BM, BN, 0, S, BLOCKS, OSP_TMA_THREADS(BM), OSP_TMA_LOOP_##MODE, {"conv_tma", 0}};
+OSP_CONV_TMA_ROWS(X)
+#undef X
+#define X(TH, TW, BN, S, BLOCKS, MODE)                                                             \
+    const osp_conv_tma OSP_CONV_TMA_HALO_NAME(TH, TW, BN, S, BLOCKS,                               \
+                                              MODE) = {TH * TW,                                    \
+                                                       BN,                                         \
+                                                       TW,                                         \
+                                                       S,                                          \
+                                                       BLOCKS,                                     \
+                                                       OSP_TMA_THREADS(TH * TW),                   \
+                                                       OSP_TMA_LOOP_##MODE,                        \
+                                                       {"conv_tma_halo", 0}};
+OSP_CONV_TMA_HALO_ROWS(X)
 #undef X
 #define X(IC, BN, TH, TW, S, WM, WN)                                                               \
     const osp_conv_direct OSP_CONV_DIRECT_NAME(IC, BN, TH, TW, S, WM, WN) = {                      \

@@ -1,6 +1,6 @@
 // Instructions that CUDA C++ has no name for, one small function each; no other file holds asm but
-// gpu/gpu_grid.cuh. Where the host compiler makes the kernels (tests/gpu), host_ptx.h has the same
-// functions in plain C++. sm_80 and later.
+// gpu/gpu_grid.cuh and, for sm_90 and sm_90a, tma.cuh and wgmma.cuh. Where the host compiler makes the
+// kernels (tests/gpu), host_ptx.h has the same functions in plain C++. sm_80 and later.
 #pragma once
 #include <cuda_fp16.h>
 #include <stdint.h>
@@ -37,6 +37,12 @@ __device__ __forceinline__ void commit_copies()
 template <int LEFT> __device__ __forceinline__ void wait_copies()
 {
     asm volatile("cp.async.wait_group %0;" ::"n"(LEFT));
+}
+
+// A barrier of the block's first COUNT threads, whole warps, beside __syncthreads. ID: 1 to 15.
+template <int ID, int COUNT> __device__ __forceinline__ void meet_first()
+{
+    asm volatile("bar.sync %0, %1;" ::"n"(ID), "n"(COUNT) : "memory");
 }
 
 // Four 8 x 8 matrices from shared memory; lane i gives the address of row i % 8 of matrix i / 8.

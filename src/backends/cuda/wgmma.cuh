@@ -10,9 +10,9 @@
 //     wgmma_begin; wgmma...; wgmma_commit
 //     wgmma_wait<N> before a tile that the N + 1st last group reads is filled again
 //     wgmma_wait<0>, then wgmma_settle, before the sums are read
-// Copies write through the generic proxy and wgmma reads through the async one, hence the fence in
+// Such copies write through the generic proxy and wgmma reads through the async one, hence the fence in
 // wgmma_see_shared, by the threads that wrote. The way back needs none: a finished wgmma is followed
-// by one.
+// by one. Bulk copies (tma.cuh) are of the async proxy themselves.
 #pragma once
 #include <stdint.h>
 

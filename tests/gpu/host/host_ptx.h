@@ -17,6 +17,9 @@ void host_copy_async(uint32_t to, const void *from, uint32_t bytes, bool valid);
 void host_copy_commit();
 void host_copy_wait(unsigned left);
 
+// host_races.cpp: a barrier of the first threads of a block.
+void host_first_barrier(unsigned id, unsigned count);
+
 // host_ptx.cpp.
 void host_load_matrix4(uint32_t (&r)[4], uint32_t address, bool turned);
 void host_multiply(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
@@ -46,6 +49,11 @@ inline void commit_copies()
 template <int LEFT> void wait_copies()
 {
     host_copy_wait(LEFT);
+}
+
+template <int ID, int COUNT> void meet_first()
+{
+    host_first_barrier(ID, COUNT);
 }
 
 inline void load_matrix4(uint32_t (&r)[4], uint32_t address)
