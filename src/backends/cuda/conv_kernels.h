@@ -35,7 +35,8 @@ enum {
     // Of FP16 and then of float32 planes; of any rows and then of even ones at stride 2; of 16 and
     // then of 32 channels out at a time.
     OSP_STEM_KERNELS = 8,
-    OSP_DEPTHWISE_THREADS = 256
+    OSP_DEPTHWISE_THREADS = 256,
+    OSP_DEPTHWISE_PIXELS = 4  // of a line that a thread makes, four channels each
 };
 
 // Two neighbours in a row of the window: the source's channel, where they are from the pixel's first
@@ -147,7 +148,8 @@ OSP_CONV_HALO_ROWS(X)
 extern const osp_gpu_kernel osp_kernel_conv_stem[OSP_STEM_KERNELS];
 // One channel in and out of each group. Weights [kh * kw][oc]; one thread for 8 channels of a pixel.
 // _3: of 3 x 3.
-extern const osp_gpu_kernel osp_kernel_conv_depthwise, osp_kernel_conv_depthwise_3;
+extern const osp_gpu_kernel osp_kernel_conv_depthwise, osp_kernel_conv_depthwise_3,
+    osp_kernel_conv_depthwise_line;
 
 #ifdef __cplusplus
 }

@@ -133,35 +133,70 @@ static osp_status pack_stem(const osp_problem *p, void *state, const void *const
     return OSP_OK;
 }
 
+static const char *refuse_channelwise(const osp_problem *p, osp_conv_problem *c)
+{
+    const char *why = osp_conv_refuse_channels_last(p, c);
+    if (why)
+        return why;
+    const int64_t ic = c->src->shape.dims[1];
+    return c->attrs->group != ic || c->dst->shape.dims[1] != ic ? "not depthwise" : NULL;
+}
+
 static const char *refuse_depthwise(const osp_problem *p)
 {
     osp_conv_problem c;
-    const char *why = osp_conv_refuse_channels_last(p, &c);
-    if (why)
-        return why;
-    return c.attrs->group != c.src->shape.dims[1] || c.dst->shape.dims[1] != c.src->shape.dims[1]
-               ? "not depthwise"
-               : NULL;
+    return refuse_channelwise(p, &c);
 }
 
-static osp_status prepare_depthwise(const osp_problem *p, osp_context *ctx, int32_t threads,
-                                    void **state, osp_tactic_sizes *sizes, osp_error *err)
+static const char *refuse_line(const osp_problem *p)
 {
-    (void)threads;
+    osp_conv_problem c;
+    const char *why = refuse_channelwise(p, &c);
+    if (why)
+        return why;
+    for (int32_t i = 0; i < 2; i++) {
+        const osp_window *w = c.attrs->window + i;
+        if (w->size != 3 || w->stride != 1 || w->dilation != 1)
+            return "not 3x3 of stride 1";
+    }
+    return NULL;
+}
+
+// `pixels` of a line and `channels`: what a thread makes.
+static osp_status prepare_own(const osp_problem *p, osp_context *ctx, int32_t pixels,
+                              int32_t channels, void **state, osp_tactic_sizes *sizes,
+                              osp_error *err)
+{
     osp_conv *s;
     osp_conv_problem c;
     OSP_TRY(osp_conv_make(p, ctx, &s, &c, err));
     osp_conv_args *a = &s->args;
     s->bias_at = osp_conv_aligned((size_t)a->kh * (size_t)a->kw * (size_t)a->oc * sizeof(uint16_t));
     sizes->packed_bytes = s->bias_at + osp_conv_aligned((size_t)a->oc * sizeof(float));
-    s->kernel = a->kh == 3 && a->kw == 3 ? &osp_kernel_conv_depthwise_3
-                                         : &osp_kernel_conv_depthwise;
-    const int64_t items = (int64_t)a->pixels * (a->oc / CHUNK);
+    s->kernel = pixels > 1                 ? &osp_kernel_conv_depthwise_line
+                : a->kh == 3 && a->kw == 3 ? &osp_kernel_conv_depthwise_3
+                                           : &osp_kernel_conv_depthwise;
+    const int64_t items = (int64_t)a->n * a->oh * ((a->ow + pixels - 1) / pixels) *
+                          (a->oc / channels);
     s->shape = (osp_gpu_shape){
         .grid = {(uint32_t)((items + OSP_DEPTHWISE_THREADS - 1) / OSP_DEPTHWISE_THREADS)},
         .block = {OSP_DEPTHWISE_THREADS}};
     *state = s;
     return OSP_OK;
+}
+
+static osp_status prepare_depthwise(const osp_problem *p, osp_context *ctx, int32_t threads,
+                                    void **state, osp_tactic_sizes *sizes, osp_error *err)
+{
+    (void)threads;
+    return prepare_own(p, ctx, 1, CHUNK, state, sizes, err);
+}
+
+static osp_status prepare_line(const osp_problem *p, osp_context *ctx, int32_t threads,
+                               void **state, osp_tactic_sizes *sizes, osp_error *err)
+{
+    (void)threads;
+    return prepare_own(p, ctx, OSP_DEPTHWISE_PIXELS, CHUNK / 2, state, sizes, err);
 }
 
 static osp_status pack_depthwise(const osp_problem *p, void *state, const void *const *src,
@@ -195,3 +230,11 @@ const osp_tactic osp_cuda_conv_depthwise = {.name = "depthwise",
                                             .pack = pack_depthwise,
                                             .launch = osp_conv_launch,
                                             .release = osp_cuda_release};
+
+const osp_tactic osp_cuda_conv_depthwise_line = {.name = "depthwise line",
+                                                 .pack_version = PACK_VERSION,
+                                                 .refuse = refuse_line,
+                                                 .prepare = prepare_line,
+                                                 .pack = pack_depthwise,
+                                                 .launch = osp_conv_launch,
+                                                 .release = osp_cuda_release};

@@ -4,6 +4,17 @@
 
 namespace {
 
+__device__ __forceinline__ void widen(const uint2 &four, float (&to)[4])
+{
+    const __half2 *const pairs = reinterpret_cast<const __half2 *>(&four);
+#pragma unroll
+    for (int k = 0; k < 2; k++) {
+        const float2 two = __half22float2(pairs[k]);
+        to[2 * k] = two.x;
+        to[2 * k + 1] = two.y;
+    }
+}
+
 // Ends eight channels of a pixel, from channel c on.
 __device__ __forceinline__ void store_eight(const osp_conv_args &p, float (&x)[2][4], int pixel,
                                             int c)
@@ -83,6 +94,83 @@ __global__ void __launch_bounds__(OSP_DEPTHWISE_THREADS)
     store_eight(p, sums, pixel, c);
 }
 
+// Four channels of PX neighbours of a line a thread, 3x3 of stride 1: a pixel that is loaded, and made
+// float32, serves three of them, and so do the weights. Loading and converting, not memory, would
+// bound the kernel above on large maps.
+template <int PX>
+__global__ void __launch_bounds__(OSP_DEPTHWISE_THREADS)
+    depthwise_line(const __grid_constant__ osp_conv_args p)
+{
+    const int quads = p.oc / 4, strips = (p.ow + PX - 1) / PX;
+    const int64_t i = (int64_t)blockIdx.x * OSP_DEPTHWISE_THREADS + threadIdx.x;
+    const int64_t strip = i / quads;
+    const int c = (int)(i - strip * quads) * 4, line = (int)(strip / strips);
+    const int ox = (int)(strip - (int64_t)line * strips) * PX, n = line / p.oh, oy = line - n * p.oh;
+    const bool mine = n < p.n;
+    float sums[PX][4], taps[9][4];
+    if (mine) {
+        const __half *const weights = static_cast<const __half *>(p.weights) + c;
+        const float4 bias = *reinterpret_cast<const float4 *>(p.bias + c);
+#pragma unroll
+        for (int t = 0; t < 9; t++)
+            widen(*reinterpret_cast<const uint2 *>(weights + t * p.oc), taps[t]);
+#pragma unroll
+        for (int k = 0; k < PX; k++) {
+            sums[k][0] = bias.x;
+            sums[k][1] = bias.y;
+            sums[k][2] = bias.z;
+            sums[k][3] = bias.w;
+        }
+    }
+    follow();
+    if (!mine)
+        return;
+    const int iy0 = oy - p.ph, ix0 = ox - p.pw;
+    uint2 source[3][PX + 2];  // all loads on their way before the first is used
+#pragma unroll
+    for (int y = 0; y < 3; y++) {
+        const __half *const row = static_cast<const __half *>(p.src) + c +
+                                  ((int64_t)(n * p.ih + iy0 + y) * p.iw + ix0) * p.src_pitch;
+#pragma unroll
+        for (int x = 0; x < PX + 2; x++) {
+            const bool inside = (unsigned)(iy0 + y) < (unsigned)p.ih &&
+                                (unsigned)(ix0 + x) < (unsigned)p.iw;
+            source[y][x] = inside ? *reinterpret_cast<const uint2 *>(row + x * p.src_pitch)
+                                  : make_uint2(0, 0);
+        }
+    }
+#pragma unroll
+    for (int y = 0; y < 3; y++)
+#pragma unroll
+        for (int x = 0; x < PX + 2; x++) {
+            float v[4];
+            widen(source[y][x], v);
+#pragma unroll
+            for (int t = 0; t < 3; t++)
+                if (x - t >= 0 && x - t < PX)
+#pragma unroll
+                    for (int k = 0; k < 4; k++)
+                        sums[x - t][k] = fmaf(v[k], taps[y * 3 + t][k], sums[x - t][k]);
+        }
+    const int64_t pixel = (int64_t)line * p.ow + ox;
+    alignas(8) __half2 both[PX][2] = {};
+    if (p.add)
+#pragma unroll
+        for (int k = 0; k < PX; k++)
+            if (ox + k < p.ow)
+                *reinterpret_cast<uint2 *>(both[k]) = *reinterpret_cast<const uint2 *>(
+                    static_cast<const __half *>(p.add) + (pixel + k) * p.add_pitch + c);
+    finish(p, sums, both);
+#pragma unroll
+    for (int k = 0; k < PX; k++) {
+        both[k][0] = __floats2half2_rn(sums[k][0], sums[k][1]);
+        both[k][1] = __floats2half2_rn(sums[k][2], sums[k][3]);
+        if (ox + k < p.ow)
+            *reinterpret_cast<uint2 *>(static_cast<__half *>(p.dst) + (pixel + k) * p.dst_pitch +
+                                       c) = *reinterpret_cast<const uint2 *>(both[k]);
+    }
+}
+
 }  // namespace
 
 extern "C" {
@@ -90,4 +178,7 @@ const osp_gpu_kernel osp_kernel_conv_depthwise = {
     "conv_depthwise", reinterpret_cast<const void *>(depthwise<0>), true};
 const osp_gpu_kernel osp_kernel_conv_depthwise_3 = {
     "conv_depthwise_3", reinterpret_cast<const void *>(depthwise<3>), true};
+const osp_gpu_kernel osp_kernel_conv_depthwise_line = {
+    "conv_depthwise_line",
+    reinterpret_cast<const void *>(depthwise_line<OSP_DEPTHWISE_PIXELS>), true};
 }

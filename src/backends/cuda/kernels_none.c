@@ -127,6 +127,7 @@ const osp_gpu_kernel osp_kernel_conv_stem[OSP_STEM_KERNELS] = {
     {"conv_stem_f32x2_16", 0}, {"conv_stem_f32x2_32", 0}};
 const osp_gpu_kernel osp_kernel_conv_depthwise = {"conv_depthwise", 0};
 const osp_gpu_kernel osp_kernel_conv_depthwise_3 = {"conv_depthwise_3", 0};
+const osp_gpu_kernel osp_kernel_conv_depthwise_line = {"conv_depthwise_line", 0};
 const osp_pixel_kernel osp_cuda_k_pixel_conv[OSP_PIXEL_KERNELS] = {
 #define X(STEPS) {STEPS, {"pixel_conv_" #STEPS, 0}, {"pixel_conv_odd_" #STEPS, 0}},
     OSP_PIXEL_ROWS(X)
