@@ -232,6 +232,8 @@ void host_tma_load(uint32_t shared, const osp_gpu_tensor_map *map, uint64_t *bar
         host_die("that is no tensor map");
     if (l.tiles.rank != rank)
         host_die("%d coordinates for an array of rank %d", rank, l.tiles.rank);
+    if (corner[0] * (int)sizeof(uint16_t) % (int)CHUNK)
+        host_die("a tile begins at half %d of a row, not at a multiple of 8", corner[0]);
     if (!b.fenced)
         host_die("a copy for a barrier that was not made visible to the copy engine");
     l.to = shared;

@@ -130,6 +130,7 @@ static void test_wrong_copies(void **state)
         [TMA_COPY_EARLY] = "shared memory that",
         [TMA_COPY_UNSYNCED] = "it writes shared memory that",
         [TMA_COPY_ONE_FREES] = "it writes shared memory that other threads read",
+        [TMA_COPY_ODD] = "a tile begins at half 4 of a row",
     };
     (void)state;
     for (int i = TMA_COPY_NONE + 1; i < TMA_COPY_FAULT_COUNT; i++)

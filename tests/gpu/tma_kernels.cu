@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(TMA_COPY_THREADS) tma_copy(const __grid_consta
             barrier_wait(&vacant, i % 2 ^ 1);
             barrier_expect(&full, p.rows * 128);
             if (p.rank == 2)
-                tma_load(to, &p.map, &full, c[0], c[1]);
+                tma_load(to, &p.map, &full, c[0] + (FAULT == TMA_COPY_ODD ? 4 : 0), c[1]);
             else
                 tma_load(to, &p.map, &full, c[0], c[1], c[2], c[3]);
         }

@@ -38,7 +38,8 @@ enum { TMA_PRODUCT_SHARED = TMA_STAGES * 2 * TMA_TILE_BYTES };
     X(COPY_NONE)                                                                                   \
     X(COPY_EARLY)     /* threads read before they wait */                                          \
     X(COPY_UNSYNCED)  /* one lane frees the tile, and others may still read it */                  \
-    X(COPY_ONE_FREES) /* one warp frees it, and the other may */
+    X(COPY_ONE_FREES) /* one warp frees it, and the other may */                                   \
+    X(COPY_ODD)       /* a tile begins between chunks of 16 bytes */
 #define TMA_FAULTS(X)                                                                              \
     X(NONE)                                                                                        \
     X(READ_EARLY)   /* products do not wait for their operands */                                  \

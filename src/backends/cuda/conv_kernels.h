@@ -60,13 +60,6 @@ typedef struct osp_conv_wgmma {
     osp_gpu_kernel kernel;
 } osp_conv_wgmma;
 
-// 3x3 of stride 1 by warpgroups, pixels with their halo in shared memory; also for sm_90a alone.
-typedef struct osp_conv_halo {
-    const char *name;
-    int32_t th, bn, threads, shared_bytes;
-    osp_gpu_kernel kernel;
-} osp_conv_halo;
-
 // Direct 3x3 with the halo of a tile of output pixels in shared memory.
 typedef struct osp_conv_direct {
     const char *name;
@@ -94,26 +87,13 @@ typedef struct osp_conv_direct {
 // X(BM, BN, STAGES, BLOCKS): a block's pixels and channels out, stages of the copy pipeline, blocks
 // that share a multiprocessor. A depth of 64 for all.
 #define OSP_CONV_WGMMA_ROWS(X)                                                                     \
-    X(128, 256, 4, 1)                                                                              \
-    X(256, 128, 4, 1)                                                                              \
-    X(128, 192, 5, 1)                                                                              \
     X(128, 128, 3, 2)                                                                              \
     X(128, 96, 4, 2)                                                                               \
-    X(128, 64, 3, 3)                                                                               \
     X(128, 48, 3, 3)                                                                               \
     X(64, 128, 4, 2)                                                                               \
     X(64, 96, 4, 2)                                                                                \
     X(64, 64, 4, 3)
-enum { OSP_CONV_WGMMA_BK = 64, OSP_CONV_HALO_TW = 8 };
-// X(TH, BN, STAGES, BLOCKS): lines of 8 pixels and channels out of a block, stages of weights, blocks
-// that share a multiprocessor.
-#define OSP_CONV_HALO_ROWS(X)                                                                      \
-    X(16, 128, 4, 2)                                                                               \
-    X(16, 96, 4, 2)                                                                                \
-    X(16, 64, 3, 3)                                                                                \
-    X(16, 48, 3, 3)                                                                                \
-    X(8, 96, 4, 2)                                                                                 \
-    X(8, 64, 4, 3)
+enum { OSP_CONV_WGMMA_BK = 64 };
 // X(IC, BN, TH, TW, STRIDE, WARPS_M, WARPS_N)
 #define OSP_CONV_DIRECT_ROWS(X)                                                                    \
     X(8, 16, 16, 16, 1, 8, 1)                                                                      \
@@ -128,7 +108,6 @@ enum { OSP_CONV_WGMMA_BK = 64, OSP_CONV_HALO_TW = 8 };
 
 #define OSP_CONV_MMA_NAME(BM, BN, BK, WM, WN, S, KW) osp_conv_mma_##BM##_##BN##_##BK
 #define OSP_CONV_WGMMA_NAME(BM, BN, S, BLOCKS) osp_conv_wgmma_##BM##_##BN
-#define OSP_CONV_HALO_NAME(TH, BN, S, BLOCKS) osp_conv_halo_##TH##_##BN
 #define OSP_CONV_DIRECT_NAME(IC, BN, TH, TW, S, WM, WN) osp_conv_direct_##IC##_##BN##_##S
 #define X(...) extern const osp_conv_mma OSP_CONV_MMA_NAME(__VA_ARGS__);
 OSP_CONV_MMA_ROWS(X)
@@ -138,9 +117,6 @@ OSP_CONV_DIRECT_ROWS(X)
 #undef X
 #define X(...) extern const osp_conv_wgmma OSP_CONV_WGMMA_NAME(__VA_ARGS__);
 OSP_CONV_WGMMA_ROWS(X)
-#undef X
-#define X(...) extern const osp_conv_halo OSP_CONV_HALO_NAME(__VA_ARGS__);
-OSP_CONV_HALO_ROWS(X)
 #undef X
 
 // From planes of few channels (images). Weights by lane, as matrix instructions take them: [groups of

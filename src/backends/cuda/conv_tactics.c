@@ -104,33 +104,6 @@ static const char *refuse_wgmma(const osp_problem *p, const osp_conv_wgmma *k)
                                                                : NULL;
 }
 
-static const char *refuse_halo(const osp_problem *p, const osp_conv_halo *k)
-{
-    osp_conv_problem c;
-    const char *why = osp_conv_refuse_warpgroups(p, &k->kernel, k->bn, &c);
-    if (why)
-        return why;
-    const osp_window *h = c.attrs->window, *w = c.attrs->window + 1;
-    if (h->size != 3 || w->size != 3 || h->stride != 1 || w->stride != 1)
-        return "not 3x3 of stride 1";
-    return c.src->shape.dims[1] < OSP_CONV_WGMMA_BK / 2 ? "less than half a tile of channels"
-                                                        : NULL;
-}
-
-static osp_status prepare_warpgroups(const osp_problem *p, osp_context *ctx,
-                                     const osp_gpu_kernel *kernel, int64_t bn, osp_conv **out,
-                                     osp_tactic_sizes *sizes, osp_error *err)
-{
-    osp_conv_problem c;
-    OSP_TRY(osp_conv_make(p, ctx, out, &c, err));
-    osp_conv_args *a = &(*out)->args;
-    a->k_chunks = (int32_t)osp_conv_up((int64_t)a->kh * a->kw * a->ic / CHUNK,
-                                       OSP_CONV_WGMMA_BK / CHUNK);
-    size_rows(*out, osp_conv_up(a->oc, bn), sizes);
-    (*out)->kernel = kernel;
-    return OSP_OK;
-}
-
 // Of a block: no more stages than there are tiles of depth, since blocks that wait for memory gain from
 // others beside them; but room for the result, which leaves by way of it.
 static uint32_t wgmma_shared_bytes(const osp_conv_wgmma *k, int64_t tiles)
@@ -145,26 +118,17 @@ static osp_status prepare_wgmma(const osp_problem *p, osp_context *ctx, const os
                                 void **state, osp_tactic_sizes *sizes, osp_error *err)
 {
     osp_conv *s;
-    OSP_TRY(prepare_warpgroups(p, ctx, &k->kernel, k->bn, &s, sizes, err));
+    osp_conv_problem c;
+    OSP_TRY(osp_conv_make(p, ctx, &s, &c, err));
+    osp_conv_args *a = &s->args;
+    a->k_chunks = (int32_t)osp_conv_up((int64_t)a->kh * a->kw * a->ic / CHUNK,
+                                       OSP_CONV_WGMMA_BK / CHUNK);
+    size_rows(s, osp_conv_up(a->oc, k->bn), sizes);
+    s->kernel = &k->kernel;
     s->shape = (osp_gpu_shape){
-        .grid = {(uint32_t)(s->rows / k->bn * (osp_conv_up(s->args.pixels, k->bm) / k->bm))},
+        .grid = {(uint32_t)(s->rows / k->bn * (osp_conv_up(a->pixels, k->bm) / k->bm))},
         .block = {(uint32_t)k->threads},
-        .shared_bytes = wgmma_shared_bytes(k, s->args.k_chunks / (OSP_CONV_WGMMA_BK / CHUNK))};
-    *state = s;
-    return OSP_OK;
-}
-
-static osp_status prepare_halo(const osp_problem *p, osp_context *ctx, const osp_conv_halo *k,
-                               void **state, osp_tactic_sizes *sizes, osp_error *err)
-{
-    osp_conv *s;
-    OSP_TRY(prepare_warpgroups(p, ctx, &k->kernel, k->bn, &s, sizes, err));
-    const osp_conv_args *a = &s->args;
-    const int64_t tiles = osp_conv_up(a->oh, k->th) / k->th *
-                          (osp_conv_up(a->ow, OSP_CONV_HALO_TW) / OSP_CONV_HALO_TW);
-    s->shape = (osp_gpu_shape){.grid = {(uint32_t)(s->rows / k->bn * tiles * a->n)},
-                               .block = {(uint32_t)k->threads},
-                               .shared_bytes = (uint32_t)k->shared_bytes};
+        .shared_bytes = wgmma_shared_bytes(k, a->k_chunks / (OSP_CONV_WGMMA_BK / CHUNK))};
     *state = s;
     return OSP_OK;
 }
@@ -221,9 +185,6 @@ OSP_CONV_DIRECT_ROWS(X)
 #define X(...) OSP_CONV_WRAP(wgmma, OSP_CONV_WGMMA_NAME(__VA_ARGS__))
 OSP_CONV_WGMMA_ROWS(X)
 #undef X
-#define X(...) OSP_CONV_WRAP(halo, OSP_CONV_HALO_NAME(__VA_ARGS__))
-OSP_CONV_HALO_ROWS(X)
-#undef X
 
 #define TACTIC_(NAME, CONFIG, ...) TACTIC(NAME, CONFIG, __VA_ARGS__)
 const osp_tactic osp_cuda_conv_mma[] = {
@@ -245,12 +206,5 @@ const osp_tactic osp_cuda_conv_wgmma[] = {
     TACTIC_("wgmma " #BM "x" #BN " s" #S, OSP_CONV_WGMMA_NAME(BM, BN, S, BLOCKS),                  \
             .refuse_device = osp_conv_refuse_device_wgmma),
     OSP_CONV_WGMMA_ROWS(X)
-#undef X
-};
-const osp_tactic osp_cuda_conv_halo[] = {
-#define X(TH, BN, S, BLOCKS)                                                                       \
-    TACTIC_("wgmma halo " #TH "x8x" #BN " s" #S, OSP_CONV_HALO_NAME(TH, BN, S, BLOCKS),            \
-            .refuse_device = osp_conv_refuse_device_wgmma),
-    OSP_CONV_HALO_ROWS(X)
 #undef X
 };

@@ -49,36 +49,23 @@ enum {
 
 // X(BM, BN, STAGES, BLOCKS, MODE). Any window.
 #define OSP_CONV_TMA_ROWS(X)                                                                       \
-    X(256, 128, 4, 1, once)                                                                        \
-    X(128, 256, 4, 1, once)                                                                        \
-    X(128, 192, 5, 1, once)                                                                        \
     X(128, 128, 3, 2, once)                                                                        \
-    X(128, 96, 4, 2, once)                                                                         \
-    X(128, 64, 3, 3, once)                                                                         \
-    X(64, 128, 3, 3, once)                                                                         \
-    X(64, 96, 3, 3, once)                                                                          \
     X(64, 64, 3, 4, once)                                                                          \
-    X(256, 128, 3, 1, loop)                                                                        \
     X(128, 256, 3, 1, loop)                                                                        \
     X(128, 192, 4, 1, loop)                                                                        \
     X(128, 128, 2, 2, loop)                                                                        \
     X(128, 96, 3, 2, loop)                                                                         \
-    X(128, 64, 2, 3, loop)                                                                         \
     X(64, 128, 3, 2, loop)                                                                         \
     X(64, 64, 4, 3, loop)
 // X(TH, TW, BN, STAGES, BLOCKS, MODE): lines of so many pixels. 3x3 of stride 1.
 #define OSP_CONV_TMA_HALO_ROWS(X)                                                                  \
-    X(16, 16, 128, 5, 1, once)                                                                     \
     X(16, 16, 64, 3, 2, once)                                                                      \
     X(16, 16, 48, 4, 2, once)                                                                      \
-    X(16, 8, 128, 4, 2, once)                                                                      \
     X(16, 8, 96, 5, 2, once)                                                                       \
     X(16, 8, 64, 3, 3, once)                                                                       \
     X(16, 8, 48, 4, 3, once)                                                                       \
     X(8, 8, 96, 4, 3, once)                                                                        \
     X(8, 8, 64, 3, 4, once)                                                                        \
-    X(16, 16, 128, 4, 1, loop)                                                                     \
-    X(16, 16, 96, 4, 1, loop)                                                                      \
     X(16, 8, 64, 3, 2, loop)
 // Bytes of the pixels of 64 channels with their border, whole 1024.
 #define OSP_TMA_HALO_BYTES(TH, TW)                                                                 \

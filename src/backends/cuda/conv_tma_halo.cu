@@ -1,7 +1,11 @@
-// Convolution by 3x3 windows of stride 1 as conv_wgmma_halo.cu does it, with taps that are views of the
-// pixels and their border, but brought by the copy engine (tma.cuh): 64 channels of all pixels in one
-// load, in two buffers, and the weights of a tap in another, in a ring. For sm_90a: elsewhere the body
-// is empty.
+// Convolution by 3x3 windows of stride 1, channels last, FP16 in and out, FP32 sums: the pixels of a tile
+// lie in shared memory with their border, once for all nine taps, and a tap is a view of them. The copy
+// engine (tma.cuh) brings 64 channels of all pixels in one load, into two buffers, and the weights of a
+// tap in another, into a ring. For sm_90a: elsewhere the body is empty.
+//
+// A view is no copy: A's tile of 64 rows is 8 x 8 pixels, whose 8 lines are the groups of 8 rows that a
+// descriptor names by the distance from one to the next (wgmma_rows). A tap moves the start of the view by
+// whole pixels of 128 bytes, and the swizzle, which goes by addresses, is the same for every tap.
 //
 // Each block reads all weights of its channels from the L2: while a multiprocessor makes its 2,048
 // products a cycle, that is 4096 / BM bytes a cycle for BM pixels, 32 for each of them at 128. Hence

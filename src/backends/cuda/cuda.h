@@ -90,8 +90,8 @@ extern const osp_tactic osp_cuda_pixel_conv;
 
 // ---- Tactics, by family -------------------------------------------------------------------------
 
-extern const osp_tactic osp_cuda_conv_mma[14], osp_cuda_conv_direct[9], osp_cuda_conv_wgmma[10],
-    osp_cuda_conv_halo[6], osp_cuda_conv_tma[17], osp_cuda_conv_tma_halo[12];
+extern const osp_tactic osp_cuda_conv_mma[14], osp_cuda_conv_direct[9], osp_cuda_conv_wgmma[6],
+    osp_cuda_conv_tma[8], osp_cuda_conv_tma_halo[8];
 extern const osp_tactic osp_cuda_conv_stem, osp_cuda_conv_depthwise, osp_cuda_conv_depthwise_line;
 
 #endif

@@ -31,7 +31,6 @@ typedef struct row {
 #define DIRECT(I) &osp_cuda_conv_direct[I]
 #define MMA(I) &osp_cuda_conv_mma[I]
 #define WGMMA(I) &osp_cuda_conv_wgmma[I]
-#define HALO(I) &osp_cuda_conv_halo[I]
 #define TMA(I) &osp_cuda_conv_tma[I]
 #define TMA_HALO(I) &osp_cuda_conv_tma_halo[I]
 #define CONVOLUTIONS                                                                               \
@@ -40,12 +39,9 @@ typedef struct row {
             DIRECT(1), DIRECT(2), DIRECT(3), DIRECT(4), DIRECT(5), DIRECT(6), DIRECT(7),           \
             DIRECT(8), MMA(0), MMA(1), MMA(2), MMA(3), MMA(4), MMA(5), MMA(6), MMA(7), MMA(8),     \
             MMA(9), MMA(10), MMA(11), MMA(12), MMA(13), WGMMA(0), WGMMA(1), WGMMA(2), WGMMA(3),    \
-            WGMMA(4), WGMMA(5), WGMMA(6), WGMMA(7), WGMMA(8), WGMMA(9), HALO(0), HALO(1), HALO(2), \
-            HALO(3), HALO(4), HALO(5), TMA(0), TMA(1), TMA(2), TMA(3), TMA(4), TMA(5), TMA(6),     \
-            TMA(7), TMA(8), TMA(9), TMA(10), TMA(11), TMA(12), TMA(13), TMA(14), TMA(15), TMA(16), \
+            WGMMA(4), WGMMA(5), TMA(0), TMA(1), TMA(2), TMA(3), TMA(4), TMA(5), TMA(6), TMA(7),    \
             TMA_HALO(0), TMA_HALO(1), TMA_HALO(2), TMA_HALO(3), TMA_HALO(4), TMA_HALO(5),          \
-            TMA_HALO(6), TMA_HALO(7), TMA_HALO(8), TMA_HALO(9), TMA_HALO(10), TMA_HALO(11),        \
-            &osp_cuda_conv_plain, NULL                                                             \
+            TMA_HALO(6), TMA_HALO(7), &osp_cuda_conv_plain, NULL                                   \
     }
 
 static const row rows[] = {

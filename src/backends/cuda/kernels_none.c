@@ -94,11 +94,6 @@ OSP_CONV_MMA_ROWS(X)
         "wgmma", BM, BN, S, BM == 64 ? 128 : 256, {"conv_wgmma", 0}};
 OSP_CONV_WGMMA_ROWS(X)
 #undef X
-#define X(TH, BN, S, BLOCKS)                                                                       \
-    const osp_conv_halo OSP_CONV_HALO_NAME(TH, BN, S, BLOCKS) = {                                  \
-        "wgmma halo", TH, BN, TH == 8 ? 128 : 256, 1, {"conv_wgmma_halo", 0}};
-OSP_CONV_HALO_ROWS(X)
-#undef X
 #define X(BM, BN, S, BLOCKS, MODE)                                                                 \
     const osp_conv_tma OSP_CONV_TMA_NAME(BM, BN, S, BLOCKS, MODE) = {                              \
         BM, BN, 0, S, BLOCKS, OSP_TMA_THREADS(BM), OSP_TMA_LOOP_##MODE, {"conv_tma", 0}};

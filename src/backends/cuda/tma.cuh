@@ -95,8 +95,8 @@ __device__ __forceinline__ bool tma_elect()
 }
 
 // A tile with its first corner at these coordinates, innermost first; they may be negative, and the tile
-// may reach beyond the array. All its bytes count for the barrier, zeros too. `map`: in the kernel's
-// arguments.
+// may reach beyond the array. c0 is a multiple of 8, 16 bytes: else the device stops at an illegal
+// instruction. All the tile's bytes count for the barrier, zeros too. `map`: in the kernel's arguments.
 __device__ __forceinline__ void tma_load(uint32_t shared, const osp_gpu_tensor_map *map,
                                          uint64_t *bar, int c0, int c1)
 {
