@@ -9,7 +9,7 @@
 namespace {
 
 template <int BM, int BN> struct TmaTile {
-    static constexpr int GROUPS = OSP_TMA_WARPGROUPS(BM), MT = BM / 64 / GROUPS;
+    static_assert(BM == OSP_TMA_WARPGROUPS(BM) * 64, "a warpgroup has one tile of 64 rows");
     static constexpr int A_BYTES = BM * BK * 2, STAGE = A_BYTES + BN * BK * 2;
     static_assert(A_BYTES % 1024 == 0 && STAGE % 1024 == 0, "wgmma wants tiles at 1024 bytes");
 };
@@ -58,7 +58,7 @@ __device__ __forceinline__ void make_tiles(const osp_tma_args &p, const Ring &ri
     using T = TmaTile<BM, BN>;
     const uint32_t base = shared_address(shared);
     const int group = __shfl_sync(0xffffffff, threadIdx.x / OSP_TMA_WARPGROUP, 0);  // of a warp
-    const uint64_t own = osp::wgmma_operand(base + group * T::MT * 64 * BK * 2);
+    const uint64_t own = osp::wgmma_operand(base + group * 64 * BK * 2);
     const uint64_t all = osp::wgmma_operand(base + T::A_BYTES);
     const int taps = p.conv.kh * p.conv.kw, rest = p.conv.ic % BK;
     const int halves = rest && rest <= BK / 2 ? taps : 0;
@@ -66,7 +66,7 @@ __device__ __forceinline__ void make_tiles(const osp_tma_args &p, const Ring &ri
     follow();
     Turn turn;
     for (int tile = blockIdx.x; tile < p.plan.tiles; tile += gridDim.x) {
-        float sums[T::MT][BN / 2] = {};
+        float sums[1][BN / 2] = {};
         int before = -1;  // the stage whose products are under way
         const auto multiply = [&](int count, auto depth) {
             for (; count > 0; count--) {
@@ -75,10 +75,7 @@ __device__ __forceinline__ void make_tiles(const osp_tma_args &p, const Ring &ri
                 osp::wgmma_begin();
 #pragma unroll
                 for (int k = 0; k < decltype(depth)::value; k++)
-#pragma unroll
-                    for (int m = 0; m < T::MT; m++)
-                        osp::wgmma<BN>(sums[m], own + at + ((m * 64 * BK * 2 + k * 32) >> 4),
-                                       all + at + (k * 32 >> 4));
+                    osp::wgmma<BN>(sums[0], own + at + (k * 32 >> 4), all + at + (k * 32 >> 4));
                 osp::wgmma_commit();
                 osp::wgmma_wait<1>();
                 ring.release(before);

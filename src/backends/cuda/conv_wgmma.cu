@@ -1,8 +1,8 @@
 // Convolution as an implicit matrix product on wgmma, channels last, FP16 in and out, FP32 sums; the
 // same product and the same packed weights as conv_mma.cu. For sm_90a: elsewhere the body is empty.
 //
-// A block makes BM pixels x BN channels out; each warpgroup takes BM / its number of rows of 64 and
-// all BN columns, so that one wgmma reads 64 x 16 of A for BN columns. Both operands lie in shared
+// A block makes BM pixels x BN channels out; each warpgroup takes 64 rows and all BN columns, so that one
+// wgmma reads 64 x 16 of A for BN columns. Both operands lie in shared
 // memory in tiles of 64 halves along K, filled by cp.async in a ring of STAGES; one group of wgmma
 // stays in flight over the barrier, so a tile is filled again two turns after it was used.
 //
@@ -78,7 +78,7 @@ __global__ void __launch_bounds__(BM == 64 ? 128 : 256, BLOCKS)
 {
 #if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
     constexpr int THREADS = BM == 64 ? 128 : 256;
-    constexpr int MT = BM / 64 / (THREADS / 128);  // wgmma tiles of a warpgroup
+    static_assert(BM * 2 == THREADS, "a warpgroup has one tile of 64 rows");
     using Copies = Copier<BM, BN, STAGES, THREADS>;
     static_assert(STAGES >= 3, "one stage is read, one may still be, one is filled");
     OSP_WGMMA_SHARED(shared);
@@ -94,9 +94,9 @@ __global__ void __launch_bounds__(BM == 64 ? 128 : 256, BLOCKS)
     for (int s = 0; s < STAGES - 2; s++)
         copies.fetch();
 
-    float sums[MT][BN / 2] = {};
+    float sums[1][BN / 2] = {};
     const int group = __shfl_sync(0xffffffff, threadIdx.x / 128, 0);  // the same in a warp
-    const uint64_t own = osp::wgmma_operand(ring + group * MT * 64 * BK * 2);
+    const uint64_t own = osp::wgmma_operand(ring + group * 64 * BK * 2);
     const uint64_t all = osp::wgmma_operand(ring + Copies::TILE_A);
     const int tiles = p.k_chunks / CHUNKS;
     for (int tile = 0, stage = 0; tile < tiles; tile++) {
@@ -107,23 +107,18 @@ __global__ void __launch_bounds__(BM == 64 ? 128 : 256, BLOCKS)
         osp::wgmma_begin();
 #pragma unroll
         for (int k = 0; k < BK / 16; k++)
-#pragma unroll
-            for (int m = 0; m < MT; m++)
-                osp::wgmma<BN>(sums[m], own + at + m * (64 * BK * 2 >> 4) + k * (32 >> 4),
-                               all + at + k * (32 >> 4));
+            osp::wgmma<BN>(sums[0], own + at + k * (32 >> 4), all + at + k * (32 >> 4));
         osp::wgmma_commit();
         copies.fetch();  // over the tile before the last, which all have done with
         osp::wgmma_wait<1>();
         stage = stage + 1 == STAGES ? 0 : stage + 1;
     }
     osp::wgmma_wait<0>();
-#pragma unroll
-    for (int m = 0; m < MT; m++)
-        osp::wgmma_settle(sums[m]);
+    osp::wgmma_settle(sums[0]);
     wait_copies<0>();
     __syncthreads();
     const auto place = [&](int r) { return first_pixel + r < p.pixels ? first_pixel + r : -1; };
-    Ending<BM, BN, THREADS, MT, decltype(place)>{p, sums, shared, place, first_oc}.run();
+    Ending<BM, BN, THREADS, 1, decltype(place)>{p, sums, shared, place, first_oc}.run();
 #endif
 }
 

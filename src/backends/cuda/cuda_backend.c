@@ -9,7 +9,7 @@
 
 typedef struct row {
     const char *type, *domain;
-    const osp_tactic *list[80];  // NULL-terminated
+    const osp_tactic *list[50];  // NULL-terminated
 } row;
 
 #define POINT(TYPE, DOMAIN)                                                                        \
