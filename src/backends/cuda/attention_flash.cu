@@ -36,7 +36,18 @@ template <int WIDTH, int LINES> struct Tile {
     __device__ __forceinline__ void fill(const __half *matrix, bool wide, int thread, int first,
                                          int lines, int width, int64_t row, int64_t column) const
     {
+        constexpr int CHUNKS = WIDTH / 8, STEP = THREADS / CHUNKS;  // of a line; lines at a time
+        if (wide && !turned && first + LINES <= lines && width == WIDTH && LINES % STEP == 0) {
+            const int line = thread / CHUNKS, x = thread % CHUNKS * 8;
+            const __half *from = matrix + (first + line) * row + x;
+            const uint32_t to = shared_address(data + line * (WIDTH + 8) + x);
+#pragma unroll
+            for (int i = 0; i < LINES / STEP; i++)
+                copy16(to + i * STEP * (WIDTH + 8) * 2, from + i * STEP * row, true);
+            return;
+        }
         const __half zero = __float2half_rn(0);
+#pragma unroll 1
         for (int c = thread; c < LINES * WIDTH / 8; c += THREADS) {
             const int line = turned ? c % (LINES / 8) * 8 : c / (WIDTH / 8);
             const int x = turned ? c / (LINES / 8) : c % (WIDTH / 8) * 8;
@@ -88,12 +99,12 @@ template <int WIDTH, int LINES> struct Tile {
 
 __device__ __forceinline__ uint32_t pack(float a, float b)
 {
-    const __half2 h = __floats2half2_rn(a, b);
-    return *(const uint32_t *)&h;
+    return bits_of(__floats2half2_rn(a, b));
 }
 
-// 16 queries of a warp: sums over keys, and the softmax's highest logit and total so far, of which a
+// 16 queries of a warp: sums over keys, and the softmax's highest product and total so far, of which a
 // thread has two rows: lane / 4, and 8 further. Four threads share them; totals are each one's own.
+// A logit is a product times `scale`, which is above 0, and to the power of two.
 template <int E> struct Sums {
     float sum[E / 8][4], most[2], total[2];
 };
@@ -115,27 +126,29 @@ __device__ __forceinline__ void attend(Sums<E> &s, const uint32_t (&q)[D / 16][4
             multiply(scores[2 * j], q[i], b[0], b[1]);
             multiply(scores[2 * j + 1], q[i], b[2], b[3]);
         }
+    if (n0 + KEYS > n)
+#pragma unroll
+        for (int j = 0; j < KEYS / 8; j++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                if (n0 + j * 8 + lane % 4 * 2 + i % 2 >= n)
+                    scores[j][i] = -INFINITY;
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         float high = s.most[h], sum = 0;
 #pragma unroll
         for (int j = 0; j < KEYS / 8; j++)
-#pragma unroll
-            for (int e = 0; e < 2; e++) {
-                float &x = scores[j][2 * h + e];
-                x = n0 + j * 8 + lane % 4 * 2 + e < n ? x * scale : -INFINITY;
-                high = fmaxf(high, x);
-            }
+            high = fmaxf(high, fmaxf(scores[j][2 * h], scores[j][2 * h + 1]));
         high = fmaxf(high, __shfl_xor_sync(0xffffffffu, high, 1));
         high = fmaxf(high, __shfl_xor_sync(0xffffffffu, high, 2));
-        const float fade = exp2_fast(s.most[h] - high);
+        const float fade = exp2_fast((s.most[h] - high) * scale), base = -high * scale;
         s.most[h] = high;
 #pragma unroll
         for (int j = 0; j < KEYS / 8; j++)
 #pragma unroll
             for (int e = 0; e < 2; e++) {
                 float &x = scores[j][2 * h + e];
-                x = exp2_fast(x - high);
+                x = exp2_fast(fmaf(x, scale, base));
                 sum += x;
             }
         s.total[h] = fmaf(s.total[h], fade, sum);
@@ -185,7 +198,7 @@ __device__ __forceinline__ void store(const osp_cuda_attention_args &args, __hal
 // Puts the groups' sums together through shared memory, a share of the columns each, and stores.
 template <int E, int ROW_WARPS, int KEY_WARPS>
 __device__ __forceinline__ void join(const osp_cuda_attention_args &args, const Sums<E> &s,
-                                     float *shared, __half *dst, int m)
+                                     float scale, float *shared, __half *dst, int m)
 {
     constexpr int PART = E / 8 * 4 + 4;  // numbers of a lane: sums, highest and totals
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -213,7 +226,7 @@ __device__ __forceinline__ void join(const osp_cuda_attention_args &args, const 
 #pragma unroll
         for (int g = 0; g < KEY_WARPS; g++) {
             const float *part = first + g * ROW_WARPS * PART * 32;
-            weight[g][h] = exp2_fast(part[(E / 2 + h) * 32] - high);
+            weight[g][h] = exp2_fast((part[(E / 2 + h) * 32] - high) * scale);
             total = fmaf(weight[g][h], part[(E / 2 + 2 + h) * 32], total);
         }
         const float inverse = __fdividef(1.0f, total);
@@ -295,7 +308,7 @@ __global__ void __launch_bounds__(32 * ROW_WARPS *KEY_WARPS, D == 32 && E <= 64 
         s.total[h] += __shfl_xor_sync(0xffffffffu, s.total[h], 1);
         s.total[h] += __shfl_xor_sync(0xffffffffu, s.total[h], 2);
     }
-    join<E, ROW_WARPS, KEY_WARPS>(args, s, (float *)memory, (__half *)args.dst + at[0],
+    join<E, ROW_WARPS, KEY_WARPS>(args, s, scale, (float *)memory, (__half *)args.dst + at[0],
                                   m0 + warp % ROW_WARPS * 16 + (int)threadIdx.x % 32 / 4);
 }
 

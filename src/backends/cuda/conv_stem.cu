@@ -27,12 +27,11 @@ template <> struct Pair<__half> {
 };
 __device__ __forceinline__ uint32_t to_halves(Pair<float> p)
 {
-    const __half2 h = __floats2half2_rn(p.v.x, p.v.y);
-    return *reinterpret_cast<const uint32_t *>(&h);
+    return osp::bits_of(__floats2half2_rn(p.v.x, p.v.y));
 }
 __device__ __forceinline__ uint32_t to_halves(Pair<__half> p)
 {
-    return *reinterpret_cast<const uint32_t *>(&p.v);
+    return osp::bits_of(p.v);
 }
 __device__ __forceinline__ void set(Pair<float> &p, float low, float high)
 {
@@ -121,6 +120,15 @@ __device__ __forceinline__ void load_step(Pair<T> (&raw)[TILES][4], const Step<T
         }
 }
 
+__device__ __forceinline__ void write(__half *to, const uint32_t (&x)[2])
+{
+    *reinterpret_cast<uint2 *>(to) = make_uint2(x[0], x[1]);
+}
+__device__ __forceinline__ void write(__half *to, const uint32_t (&x)[4])
+{
+    *reinterpret_cast<uint4 *>(to) = make_uint4(x[0], x[1], x[2], x[3]);
+}
+
 // Bias, activation and residual of a warp's sums: the channels [channel, channel + 2 * NT) of a lane,
 // of pixels from number `pixel`, of which `row` are left in the row. SILU: that and no residual.
 template <bool SILU, int NT, int TILES>
@@ -136,20 +144,19 @@ __device__ __forceinline__ void store(const osp_conv_args &p, const float (&sums
         const int64_t at = pixel + i * 8;
         if (i * 8 >= row)
             break;
-        osp::Vector<__half2, NT> out;
+        uint32_t out[NT];
 #pragma unroll
         for (int j = 0; j < NT; j++) {
             const float a = sums[i / 2][j][i % 2 * 2] + bias[2 * j];
             const float b = sums[i / 2][j][i % 2 * 2 + 1] + bias[2 * j + 1];
             if (SILU) {
-                out.v[j] = __floats2half2_rn(silu(a), silu(b));
+                out[j] = osp::bits_of(__floats2half2_rn(silu(a), silu(b)));
             } else {
                 const float2 add = residual2(p, true, at * p.add_pitch + channel + 2 * j);
-                out.v[j] = __floats2half2_rn(finish(p, a, add.x), finish(p, b, add.y));
+                out[j] = osp::bits_of(__floats2half2_rn(finish(p, a, add.x), finish(p, b, add.y)));
             }
         }
-        *reinterpret_cast<osp::Vector<__half2, NT> *>(static_cast<__half *>(p.dst) +
-                                                      at * p.dst_pitch + channel) = out;
+        write(static_cast<__half *>(p.dst) + at * p.dst_pitch + channel, out);
     }
 }
 

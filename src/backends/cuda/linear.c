@@ -360,14 +360,21 @@ static const char *refuse_one_pass(const osp_problem *p, osp_dtype dtype, int32_
     return v.dims[v.rank - 2 + (a->v_transposed != 0)] == 0 ? "no keys" : refuse_attention(p);
 }
 
+// The highest logit is that of the highest product.
+static const char *refuse_half(const osp_problem *p, int32_t most)
+{
+    const osp_attention_attrs *a = p->attrs;
+    return a->scale > 0 ? refuse_one_pass(p, OSP_DTYPE_FLOAT16, most) : "a scale not above 0";
+}
+
 static const char *refuse_flash(const osp_problem *p)
 {
-    return refuse_one_pass(p, OSP_DTYPE_FLOAT16, OSP_ATTENTION_DEPTH);
+    return refuse_half(p, OSP_ATTENTION_DEPTH);
 }
 
 static const char *refuse_split(const osp_problem *p)
 {
-    return refuse_one_pass(p, OSP_DTYPE_FLOAT16, 64);
+    return refuse_half(p, 64);
 }
 
 static const char *refuse_tile(const osp_problem *p)

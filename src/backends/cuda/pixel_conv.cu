@@ -7,6 +7,7 @@
 // conversion there is: the factor of the sums makes up for it.
 #include "backends/cuda/conv_device.cuh"
 #include "backends/cuda/pixel_kernels.h"
+#include "gpu/gpu_float.cuh"
 
 namespace {
 
@@ -45,18 +46,17 @@ template <bool EVEN> __device__ __forceinline__ uint32_t two_pixels(const uint8_
     return __byte_perm(*reinterpret_cast<const uint16_t *>(at), 0, 0x4140);
 }
 
-// Four neighbouring channels of one output pixel.
+// Four neighbouring channels of one output pixel. `at`: a multiple of four; counted in fours, else the
+// compiler makes two stores of this one.
 __device__ __forceinline__ void put(const osp_pixel_args &p, int64_t at, float a, float b, float d,
                                     float e, float4 bias)
 {
     const osp_conv_args &c = p.conv;
-    __half2 out[2];
-    out[0] = __floats2half2_rn(activate(c, fmaf(a, p.factor, bias.x)),
-                               activate(c, fmaf(b, p.factor, bias.y)));
-    out[1] = __floats2half2_rn(activate(c, fmaf(d, p.factor, bias.z)),
-                               activate(c, fmaf(e, p.factor, bias.w)));
-    *reinterpret_cast<uint2 *>(static_cast<__half *>(c.dst) + at) =
-        *reinterpret_cast<const uint2 *>(out);
+    const __half2 low = __floats2half2_rn(activate(c, fmaf(a, p.factor, bias.x)),
+                                          activate(c, fmaf(b, p.factor, bias.y)));
+    const __half2 high = __floats2half2_rn(activate(c, fmaf(d, p.factor, bias.z)),
+                                           activate(c, fmaf(e, p.factor, bias.w)));
+    reinterpret_cast<uint2 *>(c.dst)[at / 4] = make_uint2(osp::bits_of(low), osp::bits_of(high));
 }
 
 template <int STEPS, bool EVEN>

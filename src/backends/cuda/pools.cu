@@ -13,30 +13,20 @@ constexpr int STRIP = 4, STRIPS = SIDE / STRIP;  // results of a thread, one beh
 constexpr int PITCH = SIDE + 1;  // neighbouring rows fall into other banks
 static_assert(SIDE == 32 && SIDE * STRIPS == OSP_POOLS_THREADS, "a thread has one strip");
 
-template <typename T> struct Pixel;
-template <> struct alignas(16) Pixel<float> {
-    float v[4];
-};
-template <> struct alignas(16) Pixel<__half> {
-    __half2 v[4];
-};
-
-__device__ __forceinline__ float larger(float a, float b)
+// The larger ones of the numbers of type T in two registers.
+template <typename T> __device__ __forceinline__ uint32_t larger(uint32_t a, uint32_t b);
+template <> __device__ __forceinline__ uint32_t larger<float>(uint32_t a, uint32_t b)
 {
-    return fmaxf(a, b);
+    return __float_as_uint(fmaxf(__uint_as_float(a), __uint_as_float(b)));
 }
-__device__ __forceinline__ __half2 larger(__half2 a, __half2 b)
+template <> __device__ __forceinline__ uint32_t larger<__half>(uint32_t a, uint32_t b)
 {
-    return __hmax2(a, b);
+    return bits_of(__hmax2(halves_of(a), halves_of(b)));
 }
-
-template <typename T> __device__ __forceinline__ Pixel<T> larger(const Pixel<T> &a, const Pixel<T> &b)
+template <typename T> __device__ __forceinline__ uint4 larger(const uint4 &a, const uint4 &b)
 {
-    Pixel<T> out;
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-        out.v[i] = larger(a.v[i], b.v[i]);
-    return out;
+    return make_uint4(larger<T>(a.x, b.x), larger<T>(a.y, b.y), larger<T>(a.z, b.z),
+                      larger<T>(a.w, b.w));
 }
 
 __device__ __forceinline__ int within(int x, int length)
@@ -46,20 +36,20 @@ __device__ __forceinline__ int within(int x, int length)
 
 // The results first .. first + STRIP - 1 of a line of pixels `step` apart.
 template <typename T>
-__device__ __forceinline__ void pool_strip(Pixel<T> (&out)[STRIP], const Pixel<T> *line, int step,
+__device__ __forceinline__ void pool_strip(uint4 (&out)[STRIP], const uint4 *line, int step,
                                            int first)
 {
     static_assert(REACH == 2 && STRIP == 4, "windows of five, four at a time");
-    Pixel<T> x[STRIP + 2 * REACH];
+    uint4 x[STRIP + 2 * REACH];
 #pragma unroll
     for (int i = 0; i < STRIP + 2 * REACH; i++)
         x[i] = line[within(first + i - REACH, SIDE) * step];
-    const Pixel<T> a = larger(x[1], x[2]), b = larger(x[3], x[4]), c = larger(x[5], x[6]);
-    const Pixel<T> ab = larger(a, b), bc = larger(b, c);
-    out[0] = larger(x[0], ab);
-    out[1] = larger(ab, x[5]);
-    out[2] = larger(x[2], bc);
-    out[3] = larger(bc, x[7]);
+    const uint4 a = larger<T>(x[1], x[2]), b = larger<T>(x[3], x[4]), c = larger<T>(x[5], x[6]);
+    const uint4 ab = larger<T>(a, b), bc = larger<T>(b, c);
+    out[0] = larger<T>(x[0], ab);
+    out[1] = larger<T>(ab, x[5]);
+    out[2] = larger<T>(x[2], bc);
+    out[3] = larger<T>(bc, x[7]);
 }
 
 template <typename T>
@@ -67,7 +57,7 @@ __global__ void __launch_bounds__(OSP_POOLS_THREADS)
     pools(const __grid_constant__ osp_cuda_pools_args args)
 {
     constexpr int V = 16 / sizeof(T);
-    __shared__ Pixel<T> tile[SIDE * PITCH], turned[SIDE * PITCH];
+    __shared__ uint4 tile[SIDE * PITCH], turned[SIDE * PITCH];
     follow();
     const int tile_y = blockIdx.x / args.tiles_x, tile_x = blockIdx.x - tile_y * args.tiles_x;
     const int top = tile_y * OSP_POOLS_TILE - HALO, left = tile_x * OSP_POOLS_TILE - HALO;
@@ -78,27 +68,27 @@ __global__ void __launch_bounds__(OSP_POOLS_THREADS)
     for (int i = 0; i < STRIP; i++) {
         const int y = within(top + first + i, args.height), x = within(left + lane, args.width);
         tile[(first + i) * PITCH + lane] =
-            *(const Pixel<T> *)(src + (y * args.width + x) * args.src_pixel);
+            *(const uint4 *)(src + (y * args.width + x) * args.src_pixel);
     }
     const int x = left + lane;
     const bool mine = lane >= HALO && lane < HALO + OSP_POOLS_TILE && x < args.width;
 #pragma unroll 1
     for (int k = 0; k < 3; k++) {
-        Pixel<T> strip[STRIP];
+        uint4 strip[STRIP];
         __syncthreads();
-        pool_strip(strip, tile + lane * PITCH, 1, first);  // a row: neighbours take other rows
+        pool_strip<T>(strip, tile + lane * PITCH, 1, first);  // a row: neighbours take other rows
 #pragma unroll
         for (int i = 0; i < STRIP; i++)
             turned[lane * PITCH + first + i] = strip[i];
         __syncthreads();
-        pool_strip(strip, turned + lane, PITCH, first);  // a column
+        pool_strip<T>(strip, turned + lane, PITCH, first);  // a column
         T *dst = (T *)args.dst[k];
 #pragma unroll
         for (int i = 0; i < STRIP; i++) {
             const int at = first + i, y = top + at;
             tile[at * PITCH + lane] = strip[i];
             if (dst && mine && at >= HALO && at < HALO + OSP_POOLS_TILE && y < args.height)
-                *(Pixel<T> *)(dst + n * args.dst_image[k] +
+                *(uint4 *)(dst + n * args.dst_image[k] +
                               (y * args.width + x) * args.dst_pixel[k] + channel) = strip[i];
         }
     }
