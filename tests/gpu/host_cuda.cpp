@@ -29,7 +29,7 @@ const char *host_stack;
 namespace {
 
 constexpr size_t STACK_BYTES = HOST_STACK_BYTES, ARGS_MAX = 4096;
-constexpr unsigned WARP = 32, GROUP = 128, THREADS_MAX = 1024, BARRIERS = 16;
+constexpr unsigned WARP = 32, GROUP = 128, THREADS_MAX = 1024;
 
 // All that must arrive before any goes on; those that have returned no longer count. The last one
 // does the work that all have come for.
@@ -67,7 +67,7 @@ typedef void caller(const void *function, const void *args);
 struct Machine {
     std::vector<std::unique_ptr<Fiber>> fibers;
     std::vector<Meeting> warps, groups;
-    Meeting block, first[BARRIERS];
+    Meeting block, parts[HOST_PARTS_MOST];
     ucontext_t start = {};
     jmp_buf scheduler;
     Fiber *current = nullptr;
@@ -204,7 +204,7 @@ void run_block(unsigned threads, bool backwards)
     machine.warps.assign((threads + WARP - 1) / WARP, Meeting());
     machine.groups.assign((threads + GROUP - 1) / GROUP, Meeting());
     machine.block = Meeting();
-    for (Meeting &m : machine.first)
+    for (Meeting &m : machine.parts)
         m = Meeting();
     machine.block.alive = machine.left = threads;
     for (unsigned i = 0; i < threads; i++) {
@@ -314,12 +314,12 @@ void host_block_together(host_work *work)
     wait_at(machine.block);
 }
 
-void host_first_together(unsigned id, unsigned count, host_work *work)
+void host_part_together(unsigned part, unsigned count, host_work *work)
 {
-    Meeting &meeting = machine.first[id];
+    Meeting &meeting = machine.parts[part];
     if (meeting.arrived && meeting.alive != count)
-        host_die("barrier %u is of %u threads for some and of %u for others", id, meeting.alive,
-                 count);
+        host_die("the barrier of part %u is of %u threads for some and of %u for others", part,
+                 meeting.alive, count);
     meeting.alive = count;
     meeting.work = work;
     wait_at(meeting);

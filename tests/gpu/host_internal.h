@@ -35,8 +35,9 @@ void host_check_touch(const void *address, size_t bytes, bool write);
 unsigned host_thread();  // number of the thread that runs
 // All threads of a block that have not returned; the last one does the work (host_cuda.cpp).
 void host_block_together(void (*work)(void *const *));
-// The first `count` threads, at barrier `id` of theirs.
-void host_first_together(unsigned id, unsigned count, void (*work)(void *const *));
+// `count` threads of it, the part of that number.
+enum { HOST_PARTS_MOST = 15 };
+void host_part_together(unsigned part, unsigned count, void (*work)(void *const *));
 
 void host_make_way();  // as host_give_way, for a thread that has got somewhere
 

@@ -317,18 +317,20 @@ void host_warp_barrier()
     host_warp_together(order_warp, &in_warp[host_thread() / WARP]);
 }
 
-static unsigned first_count;  // of those whose barrier it is, for the last one of them
+static unsigned part_first, part_count;  // of those whose barrier it is, for the last one of them
 
-static void order_first(void *const *)
+static void order_part(void *const *)
 {
-    host_known_share(0, first_count);
+    host_known_share(part_first, part_count);
 }
 
-void host_first_barrier(unsigned id, unsigned count)
+void host_part_barrier(unsigned part, unsigned count)
 {
-    if (id < 1 || id > 15 || count % WARP || count > threads || host_thread() >= count)
-        host_die("a barrier %u of the first %u threads", id, count);
+    if (part >= HOST_PARTS_MOST || count % WARP || (part + 1) * count > threads ||
+        host_thread() / count != part)
+        host_die("a barrier of part %u of %u threads", part, count);
     host_known_begin();
-    first_count = count;
-    host_first_together(id, count, order_first);
+    part_first = part * count;
+    part_count = count;
+    host_part_together(part, count, order_part);
 }

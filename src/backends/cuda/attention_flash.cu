@@ -3,7 +3,8 @@
 //
 // A block has 16 * ROW_WARPS queries, and KEY_WARPS groups of warps that share the keys among them,
 // 64 at a time, each with a softmax of its own; at the end the groups' sums are put together. Keys and
-// values of the next round are on their way (cp.async) while those of this one are multiplied.
+// values of the next round are on their way (cp.async) while those of this one are multiplied. Groups do
+// not wait for each other, so that one's exponentials may run beside the other's products.
 //
 // What bounds it, for 2 heads of 32 and 64 deep: 1600 keys, batch 4: 200 blocks of 64 queries on 132
 // SMs; a round of 64 keys is 48 matrix instructions a warp (some 400 cycles of its quarter of an SM),
@@ -37,13 +38,15 @@ template <int WIDTH, int LINES> struct Tile {
                                          int lines, int width, int64_t row, int64_t column) const
     {
         constexpr int CHUNKS = WIDTH / 8, STEP = THREADS / CHUNKS;  // of a line; lines at a time
-        if (wide && !turned && first + LINES <= lines && width == WIDTH && LINES % STEP == 0) {
+        if (wide && !turned && width == WIDTH && LINES % STEP == 0) {
             const int line = thread / CHUNKS, x = thread % CHUNKS * 8;
             const __half *from = matrix + (first + line) * row + x;
             const uint32_t to = shared_address(data + line * (WIDTH + 8) + x);
 #pragma unroll
-            for (int i = 0; i < LINES / STEP; i++)
-                copy16(to + i * STEP * (WIDTH + 8) * 2, from + i * STEP * row, true);
+            for (int i = 0; i < LINES / STEP; i++) {
+                const bool valid = first + line + i * STEP < lines;
+                copy16(to + i * STEP * (WIDTH + 8) * 2, valid ? from + i * STEP * row : matrix, valid);
+            }
             return;
         }
         const __half zero = __float2half_rn(0);
@@ -282,27 +285,29 @@ __global__ void __launch_bounds__(32 * ROW_WARPS *KEY_WARPS, D == 32 && E <= 64 
     Sums<E> s = {{}, {-INFINITY, -INFINITY}, {}};
     uint32_t q[D / 16][4];
     const float scale = args.scale * 1.44269504088896340736f;  // to powers of two
-    for (int round = 0; round < last; round++) {
-        if (STAGES > 1 && round + 1 < last) {
-            fetch(round + 1);
-            wait_copies<1>();
-        } else {
-            wait_copies<0>();
-        }
-        __syncthreads();
-        if (round == 0)
+    wait_copies<0>();
+    __syncthreads();
 #pragma unroll
-            for (int i = 0; i < D / 16; i++)
-                queries.load_a(q[i], warp % ROW_WARPS * 16, i * 16);
+    for (int i = 0; i < D / 16; i++)
+        queries.load_a(q[i], warp % ROW_WARPS * 16, i * 16);
+    for (int round = 0; round < last; round++) {
+        if (round > 0) {
+            wait_copies<0>();
+            meet_part<THREADS>(group);  // behind it no stage but this round's is read
+        }
+        if (STAGES > 1 && round + 1 < last)
+            fetch(round + 1);
         const int n0 = (round * KEY_WARPS + group) * KEYS;
         __half *from = rounds + round % STAGES * ROUND;
         if (n0 < args.n)
             attend<D, E>(s, q, {from, args.k_row == 1}, {from + KEY_TILE, args.v_row == 1}, n0,
                          args.n, scale);
-        __syncthreads();
-        if (STAGES == 1 && round + 1 < last)
+        if (STAGES == 1 && round + 1 < last) {
+            meet_part<THREADS>(group);
             fetch(round + 1);
+        }
     }
+    __syncthreads();  // the sums take the room of keys and values
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         s.total[h] += __shfl_xor_sync(0xffffffffu, s.total[h], 1);

@@ -24,7 +24,7 @@ template <int BM, int BN, int THREADS, int MT, typename Place, bool WHOLE = true
         if (WHOLE)
             __syncthreads();
         else
-            meet_first<1, THREADS>();
+            meet_part<THREADS>(0);
     }
 
     // Calls each(m, i, at): sums[m][i] and its right neighbour belong to the pair at `at`.

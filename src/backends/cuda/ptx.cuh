@@ -39,10 +39,11 @@ template <int LEFT> __device__ __forceinline__ void wait_copies()
     asm volatile("cp.async.wait_group %0;" ::"n"(LEFT));
 }
 
-// A barrier of the block's first COUNT threads, whole warps, beside __syncthreads. ID: 1 to 15.
-template <int ID, int COUNT> __device__ __forceinline__ void meet_first()
+// A barrier beside __syncthreads, of a part of the block: COUNT threads, whole warps, from part * COUNT
+// on. `part`: up to 14, of the own thread.
+template <int COUNT> __device__ __forceinline__ void meet_part(int part)
 {
-    asm volatile("bar.sync %0, %1;" ::"n"(ID), "n"(COUNT) : "memory");
+    asm volatile("bar.sync %0, %1;" ::"r"(part + 1), "n"(COUNT) : "memory");
 }
 
 // Four 8 x 8 matrices from shared memory; lane i gives the address of row i % 8 of matrix i / 8.

@@ -17,8 +17,8 @@ void host_copy_async(uint32_t to, const void *from, uint32_t bytes, bool valid);
 void host_copy_commit();
 void host_copy_wait(unsigned left);
 
-// host_races.cpp: a barrier of the first threads of a block.
-void host_first_barrier(unsigned id, unsigned count);
+// host_races.cpp: a barrier of `count` threads of a block.
+void host_part_barrier(unsigned part, unsigned count);
 
 // host_ptx.cpp.
 void host_load_matrix4(uint32_t (&r)[4], uint32_t address, bool turned);
@@ -51,9 +51,9 @@ template <int LEFT> void wait_copies()
     host_copy_wait(LEFT);
 }
 
-template <int ID, int COUNT> void meet_first()
+template <int COUNT> void meet_part(int part)
 {
-    host_first_barrier(ID, COUNT);
+    host_part_barrier(part, COUNT);
 }
 
 inline void load_matrix4(uint32_t (&r)[4], uint32_t address)
