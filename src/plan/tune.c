@@ -16,6 +16,7 @@
 
 enum {
     RUNS = 7,
+    TACTIC_US = 20000,  // of the processor's clock: one that took so long is not run again
     ROW_BELOW_US = 30,  // what lies between longer launches matters little
     WARM_UPS = 3,
     WHOLE_RUNS = WARM_UPS + 21,
@@ -67,19 +68,23 @@ void osp_tuner_close(osp_tuner **tuner)
     osp_mem_free(&ctx->mem, t);
 }
 
-// Median of RUNS; a tactic twice as slow as the best so far is not worth more than one.
+// Median of RUNS, or of as many as TACTIC_US allow; a tactic twice as slow as the best so far is not worth
+// more than one.
 static osp_status time_trial(osp_rig_case *c, const osp_trial *x, double best, double *us,
                              osp_error *err)
 {
-    double times[RUNS];
+    double times[RUNS], start = osp_time_us();
     osp_gpu_graph row = NULL;
     osp_status status = osp_trial_run(c, x, times, err);
     if (!status && c->warm && times[0] < ROW_BELOW_US)
         status = osp_trial_record(c, x, &row, err);
     int32_t count = row ? 0 : 1;
-    for (; !status && count < RUNS && (count != 1 || times[0] <= 2 * best); count++)
+    for (; !status && count < RUNS && (count != 1 || times[0] <= 2 * best); count++) {
+        if (count > 0 && osp_time_us() - start > TACTIC_US)
+            break;
         status = row ? osp_trial_run_row(c, row, times + count, err)
                      : osp_trial_run(c, x, times + count, err);
+    }
     osp_gpu_graph_close(c->rig->gpu, &row);
     *us = osp_median(times, count);
     return status;
