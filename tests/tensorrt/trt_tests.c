@@ -7,6 +7,7 @@
 //     trt_tests cancel MODEL         a build that its progress callback stops
 // The folder of TensorRT's libraries is in OSPREY_LIBRARY_DIR. Prints one JSON line; exits with 0 if
 // all is well, 5 without a GPU.
+#include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -162,15 +163,47 @@ static int time_runs(osp_runtime *runtime, const char *path)
 
 // ---- cycles -------------------------------------------------------------------------------------
 
-static long resident_kb(void)
+// What the process holds through malloc, whoever asked for it: TensorRT and the driver, too. 0 where
+// the C library does not say.
+static int64_t malloc_bytes(void)
 {
-    long pages = 0, ignored;
+#if defined __GLIBC__ && __GLIBC_PREREQ(2, 33)
+    const struct mallinfo2 info = mallinfo2();
+    return (int64_t)(info.uordblks + info.hblkhd);
+#else
+    return 0;
+#endif
+}
+
+// All mappings but malloc's first heap, which comes and goes with the blocks at its end.
+static int64_t mapped_bytes(void)
+{
+    int64_t sum = 0;
+    char line[512];
+    FILE *f = fopen("/proc/self/maps", "r");
+    if (!f)
+        die("/proc/self/maps", NULL);
+    while (fgets(line, sizeof line, f)) {
+        unsigned long long from, to;
+        if (sscanf(line, "%llx-%llx ", &from, &to) == 2 && !strstr(line, "[heap]"))
+            sum += (int64_t)(to - from);
+    }
+    fclose(f);
+    return sum;
+}
+
+// Pages that no file backs, without those that malloc has but does not need.
+static int64_t page_bytes(void)
+{
+    long resident = 0, shared = 0;
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
     FILE *f = fopen("/proc/self/statm", "r");
-    if (!f || fscanf(f, "%ld %ld", &ignored, &pages) != 2)
-        pages = 0;
-    if (f)
-        fclose(f);
-    return pages * (sysconf(_SC_PAGESIZE) / 1024);
+    if (!f || fscanf(f, "%*d %ld %ld", &resident, &shared) != 2)
+        die("/proc/self/statm", NULL);
+    fclose(f);
+    return (int64_t)(resident - shared) * sysconf(_SC_PAGESIZE);
 }
 
 static uint64_t free_memory(osp_runtime *runtime)
@@ -195,44 +228,46 @@ static void one_cycle(osp_runtime *runtime, const char *path)
     osp_engine_close(&engine);
 }
 
+// Bytes in use.
 typedef struct memory {
-    long host_kb;
-    int64_t device, heap;  // bytes: used on the device, ours on the host
+    int64_t device, heap, mallocs, mapped, pages;  // heap: through our allocator
 } memory;
 
 static memory look(osp_runtime *runtime)
 {
     osp_counters counters;
     osp_runtime_counters(runtime, &counters);
-    return (memory){resident_kb(), -(int64_t)free_memory(runtime), (int64_t)counters.heap_bytes};
+    return (memory){.device = -(int64_t)free_memory(runtime),
+                    .heap = (int64_t)counters.heap_bytes,
+                    .mallocs = malloc_bytes(),
+                    .mapped = mapped_bytes(),
+                    .pages = page_bytes()};
 }
 
-// In quarters: what leaks grows in each, what TensorRT and the driver take at some moment for good in
-// one.
 static int cycles(osp_runtime *runtime, const char *path, int count)
 {
     enum { QUARTERS = 4 };
-    // What libraries allocate once is there after a few.
-    const int warm = count / 10 + 5;
+    // What TensorRT and the driver keep for good is there after so many.
+    const int warm = count / 2;
     for (int i = 0; i < warm; i++)
         one_cycle(runtime, path);
-    int grew = 0;
-    memory first = look(runtime), before = first, now = first;
-    printf("{\"cycles\": %d, \"device_grown_bytes\": [", count);
+    memory at[QUARTERS + 1] = {look(runtime)};
     for (int q = 0; q < QUARTERS; q++) {
         for (int i = count * q / QUARTERS; i < count * (q + 1) / QUARTERS; i++)
             one_cycle(runtime, path);
-        now = look(runtime);
-        printf("%s%lld", q ? ", " : "", (long long)(now.device - before.device));
-        grew += now.device > before.device;
-        before = now;
+        at[q + 1] = look(runtime);
     }
-    const int64_t heap = now.heap - first.heap;
-    printf("], \"heap_grown_bytes\": %lld, \"host_grown_kb\": %ld}\n", (long long)heap,
-           now.host_kb - first.host_kb);
-    // What TensorRT and the driver keep of each cycle on the host is not ours: check_gpu.py has it
-    // beside what the same cycle costs through TensorRT's own bindings.
-    return heap > 0 || grew > 1;
+    printf("{\"cycles\": %d, \"warm\": %d, \"grown_bytes\": [", count, warm);
+    for (int q = 0; q < QUARTERS; q++)
+        printf("%s{\"device\": %lld, \"heap\": %lld, \"malloc\": %lld, \"mapped\": %lld, "
+               "\"pages\": %lld}",
+               q ? ", " : "", (long long)(at[q + 1].device - at[q].device),
+               (long long)(at[q + 1].heap - at[q].heap),
+               (long long)(at[q + 1].mallocs - at[q].mallocs),
+               (long long)(at[q + 1].mapped - at[q].mapped),
+               (long long)(at[q + 1].pages - at[q].pages));
+    printf("]}\n");
+    return 0;
 }
 
 // ---- threads ------------------------------------------------------------------------------------
