@@ -9,6 +9,8 @@ set(OSPREY_CUDA AUTO CACHE STRING "GPU code: AUTO (where nvcc is found), ON or O
 set_property(CACHE OSPREY_CUDA PROPERTY STRINGS AUTO ON OFF)
 # sm_90a: Hopper's own instructions. Its PTX, compute_90, lets the driver compile for later ones.
 set(OSPREY_CUDA_ARCHS "80;86;89;90a" CACHE STRING "GPU architectures; one is quicker to build")
+# The same machine code, in a library two to three times as large.
+option(OSPREY_CUDA_LINES "Line numbers in GPU code, for ncu and compute-sanitizer" OFF)
 define_property(GLOBAL PROPERTY OSPREY_CUDA_SOURCES BRIEF_DOCS ".cu files" FULL_DOCS ".cu files")
 
 set(OSPREY_CUDA_FOUND OFF)
@@ -71,7 +73,7 @@ endfunction()
 # Makes an object of a .cu file, and appends its name to the list LIST of the caller. Kernels keep
 # multiply and add apart (-fmad=false): they give the same bits as the CPU's code.
 function(osprey_cuda_object source list)
-    set(flags -std=c++17 -O3 -cudart static -fmad=false -lineinfo --Werror all-warnings
+    set(flags -std=c++17 -O3 -cudart static -fmad=false --Werror all-warnings
         # No C++ runtime: the library is linked by the C compiler.
         -Xcompiler -fPIC,-fvisibility=hidden,-fno-exceptions,-fno-rtti,-fno-threadsafe-statics,-Wall
         -I ${CMAKE_SOURCE_DIR}/src -I ${CMAKE_SOURCE_DIR}/include -ccbin ${cuda_host})
@@ -79,6 +81,9 @@ function(osprey_cuda_object source list)
         list(APPEND flags -gencode arch=compute_${arch},code=sm_${arch})
     endforeach()
     list(APPEND flags -gencode arch=compute_90,code=compute_90)
+    if(OSPREY_CUDA_LINES)
+        list(APPEND flags -lineinfo)
+    endif()
     # Whether there is code for what only sm_90a has.
     list(FIND OSPREY_CUDA_ARCHS 90a sm90a)
     list(APPEND flags -DOSP_SM90A=$<NOT:$<EQUAL:${sm90a},-1>>)
